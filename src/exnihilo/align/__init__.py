@@ -1,0 +1,1 @@
+"""Rollouts and what is learned from their rewards."""

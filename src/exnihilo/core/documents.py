@@ -1,0 +1,151 @@
+"""The Corpus noun on disk: splits of Parquet shards (zstd), one row a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exnihilo.core.errors import Refused
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, pa.string(), nullable=False)
+        for name in ("id", "text", "source", "licence", "generator", "meta")
+    ]
+)
+
+# A row group is what a reader holds at once. Its limits count documents and bytes of text, never time or
+# memory, so that the same documents always make the same file.
+GROUP_DOCUMENTS = 1024
+GROUP_BYTES = 4 << 20
+
+
+@dataclass
+class Document:
+    """One text with where it came from.
+
+    `generator` names the program or model that wrote the text, and is empty for text written by people.
+    `meta` holds JSON values.
+    """
+
+    id: str
+    text: str
+    source: str
+    licence: str
+    generator: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class CorpusWriter:
+    """Writes documents to `folder/00000.parquet`, `00001.parquet` …, a new one after `shard_bytes` of text.
+
+    Shards that an earlier, interrupted attempt left in the folder are removed. A writer that got no document
+    leaves no shard, and so no split.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int = 64 << 20) -> None:
+        self.folder = Path(folder)
+        self.shard_bytes = shard_bytes
+        self.documents = 0
+        self.bytes = 0
+        self._rows: list[tuple[str, str, str, str, str, str]] = []
+        self._row_bytes = 0
+        self._shard: pq.ParquetWriter | None = None
+        self._shard_filled = 0
+        self._shards = 0
+        for stale in _shards(self.folder):
+            stale.unlink()
+
+    def write(self, document: Document) -> None:
+        """Append one document."""
+        size = len(document.text.encode("utf-8"))
+        meta = json.dumps(document.meta, ensure_ascii=False, sort_keys=True)
+        self._rows.append(
+            (document.id, document.text, document.source, document.licence, document.generator, meta)
+        )
+        self._row_bytes += size
+        self.documents += 1
+        self.bytes += size
+        if len(self._rows) >= GROUP_DOCUMENTS or self._row_bytes >= GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is still held and finish the last shard. A second call does nothing."""
+        self._flush()
+        self._finish_shard()
+
+    def __enter__(self) -> CorpusWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        if self._shard is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{self._shards:05d}.parquet"
+            self._shard = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+            self._shards += 1
+        columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
+        self._shard.write_table(pa.table(columns, schema=SCHEMA))
+        self._shard_filled += self._row_bytes
+        self._rows, self._row_bytes = [], 0
+        if self._shard_filled >= self.shard_bytes:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+        self._shard, self._shard_filled = None, 0
+
+
+def splits(corpus: Path) -> list[str]:
+    """The names of the splits that hold documents, sorted: usually `train`, or `held_out` and `train`."""
+    folder = Path(corpus)
+    if not folder.is_dir():
+        return []
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and _shards(child))
+
+
+def read_documents(corpus: Path, split: str = "train", *, batch: int = 256) -> Iterator[Document]:
+    """The documents of a split in their order on disk, `batch` of them in memory at a time.
+
+    Raises `Refused` if the corpus has no such split or a shard is not a whole Parquet file of this schema.
+    """
+    shards = _shards(Path(corpus) / split)
+    if not shards:
+        found = ", ".join(splits(corpus)) or "none"
+        raise Refused(
+            f"{corpus} holds no documents in split '{split}' (splits found: {found}); give a corpus"
+        )
+    return _read(shards, batch)
+
+
+def _read(shards: list[Path], batch: int) -> Iterator[Document]:
+    for shard in shards:
+        try:
+            with pq.ParquetFile(shard) as file:
+                missing = set(SCHEMA.names) - set(file.schema_arrow.names)
+                if missing:
+                    raise Refused(f"{shard}: no column '{min(missing)}'; this is not a shard of a corpus")
+                for rows in file.iter_batches(batch_size=batch, columns=SCHEMA.names):
+                    for row in zip(*(rows.column(name).to_pylist() for name in SCHEMA.names), strict=True):
+                        identity, text, source, licence, generator, meta = row
+                        yield Document(identity, text, source, licence, generator, json.loads(meta))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise Refused(f"{shard}: not a whole Parquet file ({error}); make the corpus again") from error
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet")) if folder.is_dir() else []

@@ -1,0 +1,131 @@
+"""Files on disk to texts: which files a path names, and what each of them holds."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import itertools
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from exnihilo.core.errors import ConfigError
+from exnihilo.corpus.decode import decode
+from exnihilo.corpus.findings import Found, Skipped
+from exnihilo.corpus.rows import found_in_records, json_records, jsonl_records, parquet_records
+from exnihilo.corpus.sniff import GZIP_MAGIC, Format, sniff, suffix_of
+
+HEAD = 1 << 16  # bytes looked at to find out what a file holds
+_WILDCARD = re.compile(r"[*?\[]")
+_NOT_DESCENDED = frozenset({"__pycache__", "node_modules"})
+
+Listed = tuple[str, Path]  # the path that documents carry (relative, with "/"), and where the file is
+
+
+def list_files(path: Path) -> list[Listed | Skipped]:
+    """The files that a file, a folder (all the way down) or a glob names, sorted by their relative path.
+
+    Hidden files and folders are skipped, links to folders not followed. Raises ConfigError where nothing is.
+    """
+    path = path.expanduser()
+    if path.is_dir():
+        return _sorted(_walk(path, path))
+    if path.exists():
+        return [(path.name, path)]
+    if _WILDCARD.search(str(path)):
+        base = _fixed_part(path)
+        listed: list[Listed | Skipped] = []
+        for match in glob.glob(str(path), recursive=True):  # noqa: PTH207  (the pattern may be absolute)
+            listed.extend(_walk(Path(match), base) if Path(match).is_dir() else [_listed(Path(match), base)])
+        return _sorted(dict.fromkeys(listed))
+    raise ConfigError(f"{path}: no such file or folder; give the path of a file, a folder or a glob")
+
+
+def place_name(path: Path) -> str:
+    """The name of the source at a path: a file without its suffixes, a folder, the folder of a glob."""
+    place = _fixed_part(path.expanduser()).resolve()
+    if not place.is_file():
+        return place.name or "files"
+    return PurePath(place.name.removesuffix(".gz")).stem
+
+
+def _fixed_part(path: Path) -> Path:
+    """A path up to its first part with a wildcard."""
+    if path.exists():
+        return path
+    return Path(*itertools.takewhile(lambda part: not _WILDCARD.search(part), path.parts))
+
+
+def _sorted(listed: Iterator[Listed | Skipped] | dict[Listed | Skipped, None]) -> list[Listed | Skipped]:
+    return sorted(listed, key=lambda item: item.example if isinstance(item, Skipped) else item[0])
+
+
+def _walk(folder: Path, base: Path) -> Iterator[Listed | Skipped]:
+    for parent, folders, files in os.walk(folder):
+        inside = Path(parent)
+        for name in [name for name in folders if name.startswith(".") or name in _NOT_DESCENDED]:
+            folders.remove(name)
+            yield Skipped("hidden or generated", (inside / name).relative_to(base).as_posix() + "/")
+        for name in files:
+            if name.startswith("."):
+                yield Skipped("hidden or generated", (inside / name).relative_to(base).as_posix())
+            else:
+                yield _listed(inside / name, base)
+
+
+def _listed(path: Path, base: Path) -> Listed | Skipped:
+    name = path.relative_to(base).as_posix()
+    if not path.is_file():  # a pipe would wait for ever, a dangling link has nothing
+        return Skipped("not a regular file", name)
+    return name, path
+
+
+def read_file(path: Path, name: str, text_field: str | None = None) -> Iterator[Found | Skipped]:
+    """The texts in a file, which carry `name`, its relative path; what is no text is skipped."""
+    try:
+        with path.open("rb") as plain:
+            packed = plain.read(2) == GZIP_MAGIC
+            plain.seek(0)
+            if packed:
+                with gzip.open(plain, "rb") as unpacked:
+                    yield from _read(unpacked, path, name, text_field, packed=True)  # type: ignore[arg-type]
+            else:
+                yield from _read(plain, path, name, text_field, packed=False)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        yield Skipped("not a whole gzip file", f"{name}: {error}")
+    except OSError as error:
+        yield Skipped("not readable", f"{name}: {error.strerror or error}")
+
+
+def _read(
+    stream: BinaryIO, path: Path, name: str, text_field: str | None, *, packed: bool
+) -> Iterator[Found | Skipped]:
+    head = stream.read(HEAD)
+    stream.seek(0)
+    form = sniff(name, head)
+    if not head:
+        yield Skipped("empty", name)
+    elif form is None:
+        yield Skipped(f"no reader for .{suffix_of(name)}", name)
+    elif form is Format.JSONL:
+        yield from found_in_records(jsonl_records(stream, name), name, form, text_field)
+    elif form is Format.PARQUET:
+        if packed:
+            yield Skipped("gzipped Parquet", f"{name}: unpack it first (Parquet is compressed inside)")
+        else:
+            yield from found_in_records(parquet_records(path, name), name, form, text_field)
+    else:
+        text = decode(stream.read(), name)
+        if isinstance(text, Skipped):
+            yield text
+        elif form is Format.JSON:
+            yield from found_in_records(json_records(text, name), name, form, text_field)
+        elif form is Format.HTML:
+            from exnihilo.corpus.html import read_html
+
+            yield read_html(text, name)
+        else:
+            yield Found(text, form, {"path": name})

@@ -1,0 +1,152 @@
+"""The stage `evaluate`: bits per byte on held-out text, accuracy on held-out items, paired comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from exnihilo.core.config import Config
+from exnihilo.core.errors import ConfigError
+from exnihilo.core.files import write_json
+from exnihilo.core.jsonl import read_jsonl, write_jsonl
+from exnihilo.core.markers import CorpusRef, ExamplesRef, ModelRef
+from exnihilo.core.stage import Inputs, Stage
+from exnihilo.core.workspace import Workspace
+from exnihilo.evaluate.paired import default_pairs
+from exnihilo.evaluate.results import assemble, table
+
+if TYPE_CHECKING:
+    from exnihilo.evaluate.items import Item
+
+HELD_OUT = "held_out"
+Record = dict[str, Any]
+
+
+class Evaluate(Config):
+    """Scores models on held-out text and held-out items."""
+
+    models: list[ModelRef] = Field(min_length=1, description="models in the order of their training")
+    items: ExamplesRef | None = Field(None, description="examples whose held_out.jsonl is asked")
+    corpus: CorpusRef | None = Field(
+        None, description="corpus whose held_out split is scored in bits per byte"
+    )
+    limit: int | None = Field(None, ge=1, description="ask only the first so many items")
+    batch: int = Field(64, ge=1, description="items answered at once")
+    max_new: int = Field(64, ge=1, description="longest answer in tokens")
+    stride: int | None = Field(
+        None, ge=1, description="new tokens a window of text scores; default half of the model's context"
+    )
+    pairs: list[tuple[str, str]] | None = Field(
+        None,
+        description="[a, b]: compare a with b; default each model with the one before, the last with all",
+    )
+    trained: list[str] = Field([], description="families that alignment was trained on, also scored together")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Evaluate:
+        if self.items is None and self.corpus is None:
+            raise ValueError("give items (accuracy), corpus (bits per byte) or both")
+        return self
+
+
+def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
+    """Score every model; write `results.json`, `items/<model>.jsonl` and `documents/<model>.jsonl`."""
+    from exnihilo.evaluate.items import majority_answers, majority_records, read_items
+
+    models, examples, corpus = inputs["models"], inputs.get("items"), inputs.get("corpus")
+    assert isinstance(models, dict)
+    pairs = _pairs(config.pairs, list(models))
+    items: list[Item] = []
+    majority: list[Record] = []
+    if isinstance(examples, Path):
+        items = read_items(examples, config.limit)
+        majority = majority_records(items, majority_answers(examples))
+        _check_families(config.trained, items)
+
+    texts: dict[str, list[Record]] = {}
+    answers: dict[str, list[Record]] = {}
+    for name, folder in models.items():
+        if isinstance(corpus, Path):
+            score = partial(_score_text, config, folder, corpus, work, name)
+            texts[name] = _made(work, f"documents/{name}.jsonl", score)
+        if items:
+            ask = partial(_ask_items, config, folder, items, work, name)
+            answers[name] = _made(work, f"items/{name}.jsonl", ask)
+    results = assemble(list(models), texts, answers, majority, pairs, config.trained, seed=work.seed)
+    write_json(work.path / "results.json", results)
+    for name, scores in results["models"].items():
+        work.summary[name] = {metric: score["value"] for metric, score in scores.items()}
+    work.lines.extend(table(results["models"], results["majority"]))
+
+
+def _made(work: Workspace, name: str, make: Callable[[], Iterable[Record]]) -> list[Record]:
+    """Write the records `name`; what an interrupted run had finished (a checkpoint) is not made again."""
+    kept = work.checkpoints / name
+    if not kept.is_file():
+        write_jsonl(kept, make())
+    records = [record for _, record in read_jsonl(kept)]
+    write_jsonl(work.path / name, records)
+    return records
+
+
+def _score_text(config: Evaluate, folder: Path, corpus: Path, work: Workspace, name: str) -> Iterator[Record]:
+    from exnihilo.core.documents import read_documents
+    from exnihilo.evaluate.bits_per_byte import score_documents
+    from exnihilo.model.folder import load_model
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+    model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
+    with work.progress(None, f"{name}: held-out text", "documents") as progress:
+        for score in score_documents(
+            model, tokenizer, read_documents(corpus, HELD_OUT), stride=config.stride
+        ):
+            progress.advance(1)
+            yield {**asdict(score), "bits": score.bits}
+
+
+def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspace, name: str) -> list[Record]:
+    from exnihilo.evaluate.items import answer_items
+    from exnihilo.model.folder import load_model
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+    model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
+    with work.progress(len(items), f"{name}: held-out items", "items") as progress:
+        return answer_items(
+            model,
+            tokenizer,
+            items,
+            batch=config.batch,
+            max_new=config.max_new,
+            seed=work.seed,
+            advance=progress.advance,
+        )
+
+
+def _pairs(asked: list[tuple[str, str]] | None, models: list[str]) -> list[tuple[str, str]]:
+    for name in (name for pair in asked or [] for name in pair):
+        if name not in models:
+            raise ConfigError(f"pairs: {name!r} is not among the models; the models are {', '.join(models)}")
+    return default_pairs(models) if asked is None else asked
+
+
+def _check_families(trained: list[str], items: list[Item]) -> None:
+    families = sorted({item.family for item in items})
+    for family in trained:
+        if family not in families:
+            raise ConfigError(
+                f"trained: no item is of family {family!r}; the families are {', '.join(families)}"
+            )
+
+
+STAGE = Stage(
+    verb="evaluate",
+    kind="results",
+    config=Evaluate,
+    run=run,
+    doc="Score models on held-out text and items, with intervals and paired comparisons.",
+)

@@ -1,0 +1,152 @@
+"""Held-out items: read, asked by greedy generation, checked, and the majority-class baseline beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import read_jsonl
+from exnihilo.core.seeds import derive
+from exnihilo.verify.check import check
+
+if TYPE_CHECKING:
+    from exnihilo.model.decoder import Decoder
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+HELD_OUT = "held_out.jsonl"
+TRAIN = "train.jsonl"
+FIELDS = ("id", "family", "messages", "answer", "verifier")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question with the means to check an answer to it."""
+
+    id: str
+    family: str
+    messages: list[dict[str, Any]]
+    answer: str
+    verifier: dict[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        """The question as a reader would see it: the text alone where there is one turn."""
+        if len(self.messages) == 1:
+            return str(self.messages[0].get("content"))
+        return "\n".join(f"{message.get('role')}: {message.get('content')}" for message in self.messages)
+
+
+def read_items(examples: Path, limit: int | None = None) -> list[Item]:
+    """The first `limit` held-out items of an Examples artifact, in file order.
+
+    Raises Refused for a missing or empty file, a row that is no item, and an id that occurs twice.
+    """
+    path = examples / HELD_OUT
+    if not path.is_file():
+        raise Refused(f"{path}: not found; evaluation needs held-out items (or leave out 'items')")
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for line, row in read_jsonl(path, limit=limit):
+        missing = [name for name in FIELDS if name not in row]
+        if missing:
+            raise Refused(f"{path}:{line}: not an evaluation item: no {', '.join(missing)}")
+        messages = row["messages"]
+        if not (isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages)):
+            raise Refused(f"{path}:{line}: not an evaluation item: messages is not a list of messages")
+        if row["id"] in seen:
+            raise Refused(f"{path}:{line}: item id {row['id']!r} is already used in line {seen[row['id']]}")
+        seen[row["id"]] = line
+        items.append(Item(row["id"], row["family"], messages, str(row["answer"]), row["verifier"]))
+    if not items:
+        raise Refused(f"{path}: holds no items")
+    return items
+
+
+def answer_items(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    items: list[Item],
+    *,
+    batch: int,
+    max_new: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[dict[str, Any]]:
+    """Ask every item greedily through the chat template and check the answers; one record each, in order.
+
+    A base model is asked with the same prompt. A prompt that fills the context is not cut: its record says
+    `finish: "too long"` and counts as wrong. Nothing of an item depends on the others: its seed comes from
+    its id. `advance` is called with the number of items just finished.
+    """
+    from exnihilo.infer.generate import generate
+    from exnihilo.infer.sampling import Sampling, of_tokenizer
+    from exnihilo.tokenizer.template import Renderer
+
+    renderer = Renderer(tokenizer)
+    prompts = [renderer.prompt(item.messages) for item in items]
+    asked = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.max_length]
+    advance(len(items) - len(asked))
+    generations = generate(
+        model,
+        [prompts[i] for i in asked],
+        Sampling(temperature=0.0, max_new=max_new),
+        seeds=[derive(seed, items[i].id) for i in asked],
+        max_batch=batch,
+        progress=advance,
+        **of_tokenizer(tokenizer),
+    )
+    answers = dict(zip(asked, generations, strict=True))
+    records = []
+    for i, item in enumerate(items):
+        answer = answers.get(i)
+        output = "" if answer is None else tokenizer.decode(answer.ids)
+        verdict = check(item.verifier, output)
+        records.append(
+            {
+                "id": item.id,
+                "family": item.family,
+                "prompt": item.prompt,
+                "answer": item.answer,
+                "output": output,
+                "got": verdict.got,
+                "correct": verdict.correct if answer else False,
+                "finish": answer.finish if answer else "too long",
+            }
+        )
+    return records
+
+
+def majority_answers(examples: Path) -> dict[str, str]:
+    """The most frequent answer of each family in the training examples (`meta.answer`).
+
+    Ties go to the first in alphabetical order. Families without answers in training are left out.
+    """
+    path = examples / TRAIN
+    if not path.is_file():
+        return {}
+    counts: dict[str, Counter[str]] = {}
+    for _, row in read_jsonl(path):
+        meta = row.get("meta", {})
+        if "family" in meta and meta.get("answer") is not None:
+            counts.setdefault(meta["family"], Counter())[str(meta["answer"])] += 1
+    return {
+        family: min(counter, key=lambda answer: (-counter[answer], answer))
+        for family, counter in sorted(counts.items())
+    }
+
+
+def majority_records(items: list[Item], answers: dict[str, str]) -> list[dict[str, Any]]:
+    """What a model would score that always gives its family's most frequent training answer."""
+    records = []
+    for item in items:
+        if item.family in answers:
+            answer = answers[item.family]
+            verdict = check(item.verifier, answer)
+            records.append(
+                {"id": item.id, "family": item.family, "answer": answer, "correct": verdict.correct}
+            )
+    return records

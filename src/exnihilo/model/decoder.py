@@ -1,0 +1,112 @@
+"""The default model: a decoder-only transformer in the Qwen3 layout."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from exnihilo.core.errors import ExnihiloError
+from exnihilo.model.cache import KVCache
+from exnihilo.model.config import DecoderConfig
+from exnihilo.model.layers import Block, RMSNorm, rotary_table
+
+
+class Decoder(nn.Module):
+    """Causal language model over packed rows.
+
+    Positions restart at 0 in each segment and attention stays inside a segment. Reference semantics are those of
+    the CPU in float32 with scaled-dot-product attention.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.output = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
+        cos, sin = rotary_table(config.max_length, config.head_dim, config.rope_theta)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Normal weights of standard deviation 1/√fan-in; what writes to the residual stream starts at zero.
+
+        Zero output projections make every block the identity at step 0, which lets Muon's large steps start
+        without a long warm-up. The embedding has standard deviation 0.02 when it is also the output head
+        (logits near 0 at step 0), 1 otherwise.
+        """
+        nn.init.normal_(self.embedding.weight, std=0.02 if self.config.tied else 1.0)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for linear in (block.attention.qkv, block.feed_forward.gate_up):
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+            nn.init.zeros_(block.attention.out.weight)
+            nn.init.zeros_(block.feed_forward.down.weight)
+        if self.output is not None:
+            nn.init.zeros_(self.output.weight)
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Final hidden states `[B, T, width]` of ids `[B, T]`.
+
+        `positions` and `segments` `[B, T]` describe packed rows; without them a row is one segment. With a
+        `cache`, the tokens follow what it holds.
+        """
+        batch, length = tokens.shape
+        if length > self.config.max_length:
+            raise ExnihiloError(f"{length} tokens are more than the model's context of {self.config.max_length}")
+        if cache is not None:
+            if segments is not None:
+                raise ExnihiloError("a cache holds one segment a row; packed segments can't be appended to it")
+            positions = cache.positions(length) if positions is None else positions
+            mask: Tensor | None = cache.mask(length)
+            if length == 1 and not bool(cache.starts.any()):
+                mask = torch.ones((), dtype=torch.bool, device=tokens.device).expand(batch, 1, 1, cache.length + 1)
+        else:
+            mask = None if segments is None else segment_mask(segments)
+        if positions is None:
+            cos, sin = self.cos[None, :length, None], self.sin[None, :length, None]
+        else:
+            cos, sin = F.embedding(positions, self.cos)[:, :, None], F.embedding(positions, self.sin)[:, :, None]
+        x = self.embedding(tokens)
+        for index, block in enumerate(self.blocks):
+            x = block(x, cos, sin, mask, None if cache is None else cache.layers[index])
+        return self.norm(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits `[…, vocab_size]` of hidden states `[…, width]`."""
+        weight = self.embedding.weight if self.output is None else self.output.weight
+        return F.linear(hidden, weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits `[B, T, vocab_size]` of the token after each of `tokens` `[B, T]`."""
+        return self.head(self.hidden(tokens, positions, segments, cache))
+
+
+def segment_mask(segments: Tensor) -> Tensor | None:
+    """Causal mask `[B, 1, T, T]` that keeps attention inside a segment; None where every row is one segment.
+
+    Segments are contiguous. None stands for plain causal attention, which skips half of the work.
+    """
+    if bool((segments == segments[:, :1]).all()):
+        return None
+    same = segments[:, :, None] == segments[:, None, :]
+    return same.tril()[:, None]

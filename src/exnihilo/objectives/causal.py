@@ -1,0 +1,29 @@
+"""Next-token prediction: the objective of pretraining and, with weights on the answers alone, of SFT."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from exnihilo.model.decoder import Decoder
+from exnihilo.objectives.loss import Loss
+from exnihilo.tokens.batch import Batch
+
+
+def causal(model: Decoder, batch: Batch) -> Loss:
+    """Cross-entropy in nats, `Σ weightᵢ · -log p(targetᵢ)`; its weight is `Σ weightᵢ`.
+
+    The output head runs only where the weight is not 0: with half of the tokens masked and a vocabulary of
+    4,096, SFT's largest tensor is halved and the result is the same.
+    """
+    losses, weights = token_losses(model, batch)
+    return Loss(total=(losses * weights).sum(), weight=weights.sum(dtype=torch.float64))
+
+
+def token_losses(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Nats and weights, both `[n]`, of the n positions whose weight is not 0, in row order."""
+    hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
+    kept = batch.weights != 0
+    losses = F.cross_entropy(model.head(hidden[kept]), batch.targets[kept], reduction="none")
+    return losses, batch.weights[kept]

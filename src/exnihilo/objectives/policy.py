@@ -1,0 +1,67 @@
+"""The clipped policy-gradient objective with a KL penalty: what GRPO (arXiv 2402.03300) minimises."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from exnihilo.model.decoder import Decoder
+from exnihilo.objectives.loss import Loss
+from exnihilo.tokens.batch import Batch
+
+ADVANTAGES = "advantages"
+SAMPLED = "sampled_logprobs"
+REFERENCE = "reference_logprobs"
+
+
+class PolicyGradient:
+    """`-min(ρA, clip(ρ, 1-ε, 1+ε')A) + β·k3`, summed over response tokens.
+
+    ρ is the ratio to the probability at sampling time, A the advantage of the response, both per token. The KL to
+    the reference is estimated by k3 = e^d - d - 1 with d = log ref - log π (never negative; as a loss its gradient
+    is that of KL(ref‖π)). The weight is the number of response tokens, the end-of-turn token among them: every
+    token of the step counts the same, however long its response or however the batch is split (DAPO's
+    denominator, arXiv 2503.14476).
+
+    The batch carries `advantages`, `sampled_logprobs` and `reference_logprobs` in `extra`, `[rows, length]`.
+    """
+
+    def __init__(self, beta: float, clip_low: float = 0.2, clip_high: float = 0.28) -> None:
+        self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
+
+    def __call__(self, model: Decoder, batch: Batch) -> Loss:
+        logprobs, entropy = response_logprobs(model, batch)
+        kept = batch.weights != 0
+        weights = batch.weights[kept]
+        advantages, sampled, reference = (batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE))
+        ratio = (logprobs - sampled).exp()
+        clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
+        surrogate = torch.minimum(ratio * advantages, clipped * advantages)
+        kl = k3(logprobs, reference)
+        total = ((self.beta * kl - surrogate) * weights).sum()
+        with torch.no_grad():
+            metrics = {
+                "kl": (kl * weights).sum(),
+                "entropy": (entropy * weights).sum(),
+                "clipped": ((ratio != clipped).float() * weights).sum(),
+                "sampler_gap": ((logprobs - sampled).abs() * weights).sum(),
+            }
+        return Loss(total, weights.sum(dtype=torch.float64), metrics)
+
+
+def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probability and (without a graph) entropy in nats, `[n]` each, of the n targets whose weight is not 0."""
+    hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
+    kept = batch.weights != 0
+    distribution = F.log_softmax(model.head(hidden[kept]).float(), dim=-1)
+    chosen = distribution.gather(-1, batch.targets[kept][:, None])[:, 0]
+    with torch.no_grad():
+        entropy = -(distribution.exp() * distribution).sum(-1)
+    return chosen, entropy
+
+
+def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Schulman's estimator of KL(π‖ref) from samples of π: unbiased and never negative."""
+    difference = reference - logprobs
+    return difference.exp() - difference - 1

@@ -1,0 +1,280 @@
+"""The page: a run's files turned into what the template shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, Template
+
+from exnihilo import __version__
+from exnihilo.core.jsonl import read_jsonl
+from exnihilo.core.lineage import format_tree, lineage
+from exnihilo.core.model_card import parameters_of
+from exnihilo.report import words
+from exnihilo.report.answers import Example, examples_by_family
+from exnihilo.report.costs import cost_table
+from exnihilo.report.data import data_groups
+from exnihilo.report.drawing import draw_lineage
+from exnihilo.report.figures import Chart, Figure, bits_per_byte_chart, family_chart, training_charts
+from exnihilo.report.run import Record, RunFiles, StageFiles, parents
+from exnihilo.report.scores import Results, comparisons, family_table, model_table, read_results
+
+
+@dataclass(frozen=True)
+class GlanceCard:
+    """One of the large numbers at the top."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A chart and its number among the page's figures."""
+
+    index: int
+    chart: Chart
+
+
+class Figures:
+    """The page's figures, numbered as they are placed."""
+
+    def __init__(self) -> None:
+        self.all: list[Figure] = []
+
+    def place(self, charts: list[Chart]) -> list[Placed]:
+        placed = []
+        for chart in charts:
+            placed.append(Placed(len(self.all), chart))
+            self.all.append(chart.figure)
+        return placed
+
+
+def render(run: RunFiles) -> str:
+    """The whole page as HTML. Every text of the run is escaped: models write what they like."""
+    figures = Figures()
+    results = read_results(run)
+    context = {
+        "version": __version__,
+        "name": run.name,
+        "lead": lead(run, results),
+        "description": run.recipe.get("description"),
+        "unfinished": run.unfinished,
+        "glance": glance(run, results),
+        "scores": [_score_section(one, figures) for one in results],
+        "answers": _answers(results),
+        "stages": [_stage_row(stage) for stage in run.stages],
+        "facts": _machine_facts(run),
+        "data": data_groups(run),
+        "training": _training(run, figures),
+        "samples": _samples(run),
+        "cost": cost_table(run),
+        "lineage": {"drawing": draw_lineage(run.stages), "text": _trees(run)},
+        "commands": _commands(run),
+        "recipe": _recipe_text(run),
+    }
+    context["figures"] = figures.all
+    return _template().render(
+        context, plotly=_plotly() if figures.all else "", style=_own("style.css"), script=_own("page.js")
+    )
+
+
+def _template() -> Template:
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_own("template.html.jinja"))
+
+
+def _own(name: str) -> str:
+    return (files("exnihilo.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def lead(run: RunFiles, results: list[Results]) -> str:
+    """What came of the run, in two or three sentences."""
+    seconds = sum(stage.manifest["seconds"] for stage in run.stages)
+    cores = run.stages[-1].manifest["machine"]["cores"]
+    models = [stage.name for stage in run.of_kind("model")]
+    stages = f"{len(run.stages)} stage{'s' if len(run.stages) != 1 else ''}"
+    text = f"{stages} in {words.duration(seconds)} on {cores} core{'s' if cores != 1 else ''}"
+    if models:
+        text += f" made {_listed(models)}"
+    text += "."
+    for one in results:
+        last = list(one.models)[-1]
+        for entry in one.paired:
+            if entry["what"] == "accuracy" and entry["a"] == last:
+                text += f" On held-out questions, {words.difference(entry)}."
+                break
+    return text
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"the model {names[0]}"
+    return f"{len(names)} models: {', '.join(names[:-1])} and {names[-1]}"
+
+
+def glance(run: RunFiles, results: list[Results]) -> list[GlanceCard]:
+    """The large numbers: scores of the last model, its size, and what the run took."""
+    cards = []
+    for one in results:
+        name, scores = list(one.models.items())[-1]
+        if "accuracy" in scores:
+            entry = scores["accuracy"]
+            note = f"{name}, mean over families; {words.span('accuracy', entry['low'], entry['high'])}"
+            cards.append(GlanceCard("Right answers", words.value("accuracy", entry["value"]), note))
+        first_name, first = next(iter(one.models.items()))
+        if "bits_per_byte" in first:
+            entry = first["bits_per_byte"]
+            yardsticks = [f"{label} needs {value:.2f}" for label, value in one.yardsticks.items()]
+            note = "; ".join([f"{first_name} on held-out text", *yardsticks[:1]])
+            cards.append(GlanceCard("Bits per byte", words.value("bits_per_byte", entry["value"]), note))
+    models = run.of_kind("model")
+    if models and (models[-1].path / "model.safetensors").is_file():
+        count = parameters_of(models[-1].path)
+        trained = sum(float(model.summary.get("tokens") or 0) for model in models)
+        note = f"{words.count(trained)} tokens trained on, all stages" if trained else models[-1].name
+        cards.append(GlanceCard("Parameters", words.count(count), note))
+    total = cost_table(run).rows[-1]
+    cards.append(GlanceCard("Time", total.cells[0], f"about {total.cells[2]} of electricity"))
+    return cards
+
+
+def _score_section(results: Results, figures: Figures) -> dict[str, Any]:
+    charts = [
+        family_chart(results.families, results.majority, list(results.models)),
+        bits_per_byte_chart(results.models, results.yardsticks),
+    ]
+    table = model_table(results)
+    return {
+        "stage": results.stage.name,
+        "heads": table.heads,
+        "rows": table.rows,
+        "note": _score_note(results),
+        "charts": figures.place([chart for chart in charts if chart is not None]),
+        "families": family_table(results),
+        "comparisons": comparisons(results),
+    }
+
+
+def _score_note(results: Results) -> str:
+    notes = []
+    if results.families:
+        notes.append(
+            "Accuracy is the mean over families of questions, each counting the same; share of items counts "
+            "each question the same. Answers are greedy, and a base model is asked with the same chat prompt."
+        )
+    if any("bits_per_byte" in scores for scores in results.models.values()):
+        notes.append(
+            "Bits per byte is what the model would need to compress the held-out text: lower is better."
+        )
+    return " ".join(notes)
+
+
+def _answers(results: list[Results]) -> dict[str, list[Example]]:
+    answers: dict[str, list[Example]] = {}
+    for one in results:
+        paths = {name: one.stage.path / "items" / f"{name}.jsonl" for name in one.models}
+        items = {
+            name: [record for _, record in read_jsonl(path)] for name, path in paths.items() if path.is_file()
+        }
+        answers |= examples_by_family(items)
+    return answers
+
+
+def _stage_row(stage: StageFiles) -> dict[str, Any]:
+    inputs = [str(entry["name"]) for entry in stage.manifest.get("inputs", [])]
+    return {
+        "name": stage.name,
+        "verb": stage.verb,
+        "kind": stage.kind,
+        "inputs": list(dict.fromkeys(inputs)),
+        "time": words.duration(stage.manifest["seconds"]),
+        "lines": stage.manifest.get("lines", []),
+    }
+
+
+def _machine_facts(run: RunFiles) -> list[tuple[str, str]]:
+    manifest = run.stages[-1].manifest
+    machine: Mapping[str, Any] = manifest["machine"]
+    code = manifest["code"]
+    version = str(code["version"])
+    if code.get("commit"):
+        version += f", commit {code['commit'][:10]}{' with changes' if code.get('dirty') else ''}"
+    facts = [("exnihilo", version), ("Seed", str(manifest["seed"]))]
+    named = {"cpu": "Processor", "cores": "Cores", "os": "System", "python": "Python"}
+    facts += [(label, str(machine[key])) for key, label in named.items() if machine.get(key)]
+    if machine.get("memory_gib"):
+        facts.append(("Memory", f"{machine['memory_gib']} GiB"))
+    if machine.get("gpu"):
+        facts.append(("GPU", ", ".join(machine["gpu"])))
+    facts += [(library, version) for library, version in manifest.get("libraries", {}).items()]
+    return facts
+
+
+def _training(run: RunFiles, figures: Figures) -> list[dict[str, Any]]:
+    sections = []
+    for stage in run.stages:
+        learning, running = training_charts(stage.metrics)
+        if learning or running:
+            sections.append(
+                {
+                    "name": stage.name,
+                    "verb": stage.verb,
+                    "learning": figures.place(learning),
+                    "running": figures.place(running),
+                }
+            )
+    return sections
+
+
+def _samples(run: RunFiles) -> list[dict[str, Any]]:
+    """By stage, the samples of each step in the order of writing."""
+    sections = []
+    for stage in run.stages:
+        moments: dict[int, list[Record]] = {}
+        for record in stage.samples:
+            reward = record.get("reward")
+            said = {
+                "prompt": str(record.get("prompt", "")),
+                "text": str(record.get("text", "")),
+                "reward": "" if reward is None else f"reward {reward:g}",
+            }
+            moments.setdefault(record["step"], []).append(said)
+        if moments:
+            ordered = [{"step": step, "samples": moments[step]} for step in sorted(moments)]
+            sections.append({"name": stage.name, "moments": ordered})
+    return sections
+
+
+def _trees(run: RunFiles) -> str:
+    """The lineage of every artifact that nothing else was made from."""
+    used = {parent for stage in run.stages for parent in parents(stage)}
+    last = [stage for stage in run.stages if stage.name not in used]
+    return "\n\n".join(format_tree(lineage(stage.path)) for stage in last)
+
+
+def _commands(run: RunFiles) -> list[str]:
+    folder = run.path.resolve()
+    here = f"{folder.parent.name}/{folder.name}"
+    if not run.recipe:
+        return [f"exnihilo report {here}"]
+    return [
+        f"exnihilo run {here}/recipe.yaml --run {here}-again",
+        f"exnihilo report {here}            # this page again",
+        *([f"exnihilo chat {here} --web        # ask the models yourself"] if run.of_kind("model") else []),
+    ]
+
+
+def _recipe_text(run: RunFiles) -> str:
+    path = run.path / "recipe.yaml"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,1 @@
+"""Examples that are made: questions and answers about Python by asking Python."""

@@ -1,0 +1,183 @@
+"""The stage `python-world`: questions about Python whose answers Python itself knows.
+
+Three kinds are told apart. *Recognition*: the right answer stands in the question (`member`, `purpose`).
+*Knowledge*: it must be remembered from pretraining (`module`). *Computation*: it must be worked out (`arithmetic`,
+`sequence`, `type`, `raises`, `truth`, `valid`). And `scope` asks what the model can't know.
+
+Splits go by name, by structure of the expression, or by topic: what is held out was never in a training question.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from exnihilo.core.config import Config, CorpusRef
+from exnihilo.core.errors import Refused
+from exnihilo.core.seeds import derive
+from exnihilo.core.stage import Inputs, Stage
+
+if TYPE_CHECKING:
+    from exnihilo.core.workspace import Workspace
+    from exnihilo.synth.question import Question
+
+FAMILIES = (
+    "module", "member", "purpose", "arithmetic", "sequence", "type", "raises", "truth", "valid", "scope",
+)  # fmt: skip
+WORKED = ("arithmetic", "sequence")
+
+
+class PythonWorldConfig(Config):
+    """Questions about Python, asked and answered by Python."""
+
+    corpus: CorpusRef = Field(description="corpus with the library's documentation; names are taken from its train split")
+    demonstrations: int = Field(900, ge=1, description="training conversations in each family")
+    validation: int = Field(30, ge=1, description="validation conversations in each family")
+    held_out: int = Field(120, ge=1, description="evaluation items in each family")
+    prompts: int = Field(1500, ge=0, description="further questions without a demonstration in each family, for RL")
+    held_out_share: float = Field(0.2, gt=0, lt=1, description="share of names, structures and topics kept out of training")
+    worked_share: float = Field(
+        0.3, ge=0, le=1, description="share of demonstrations of computations that show their steps"
+    )
+
+
+def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> None:
+    """Write `train`, `validation`, `prompts` and `held_out` JSONL. Refused where the corpus documents no names."""
+    from exnihilo.core.documents import read_documents
+    from exnihilo.core.jsonl import write_jsonl
+    from exnihilo.synth.names import names_in
+
+    names = names_in(read_documents(inputs["corpus"]))  # type: ignore[arg-type]
+    if len(names) < 100:
+        raise Refused(
+            f"{inputs['corpus']}: documents only {len(names)} public names of Python; "
+            "collect with `from: {python: true}` before asking questions about it"
+        )
+    wanted = {
+        "train": config.demonstrations,
+        "validation": config.validation,
+        "prompts": config.prompts,
+        "held_out": config.held_out,
+    }
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in wanted}
+    with work.progress(len(FAMILIES), "questions", "families") as progress:
+        for family in FAMILIES:
+            stream = _questions(family, names, work.seed, config.held_out_share)
+            for split, found in _fill(stream, wanted, family).items():
+                rows[split] += [_row(question, split, i, work.seed, config) for i, question in enumerate(found)]
+            progress.advance(1)
+    rng = random.Random(derive(work.seed, "order"))
+    for split, records in rows.items():
+        rng.shuffle(records)
+        write_jsonl(work.path / f"{split}.jsonl", records)
+    leaks = _leaks(rows)
+    if leaks:
+        raise Refused(f"held-out questions appear in training: {leaks[:3]}")
+    work.summary.update({split: len(records) for split, records in rows.items()})
+    work.summary["names"] = len(names)
+    work.provenance = [
+        {"source": "python-world", "licence": "Apache-2.0", "generator": "introspection", "amount": len(rows["train"]), "unit": "conversations"}
+    ]
+    counts = ", ".join(f"{len(records):,} {split.replace('_', ' ')}" for split, records in rows.items())
+    work.lines.append(f"{len(FAMILIES)} families about {len(names):,} names: {counts}")
+
+
+def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterator[tuple[bool, Question]]:
+    """An endless, seeded stream of (held out?, question)."""
+    from exnihilo.synth import computation, names as facts, outside
+
+    rng = random.Random(derive(seed, "questions", family))
+
+    def held(key: str) -> bool:
+        # The split must not depend on the run's seed: it belongs to the world, and three seeds share it.
+        # A structure of one operation is what longer ones are made of: those are all in training.
+        if family in WORKED and key.count("(") < 2:
+            return False
+        return derive(0, "held out", family, key) % 1000 < 1000 * share
+
+    if family in ("module", "member", "purpose"):
+        pool = [n for n in names if n.summary] if family == "purpose" else names
+        # One split for all three families: a held-out name stands in no training question.
+        sides = {side: [n for n in pool if (derive(0, "name", n.name) % 1000 < 1000 * share) is side] for side in (True, False)}
+        while True:
+            for side, members in sides.items():
+                for name in rng.sample(members, len(members)):
+                    match family:
+                        case "module":
+                            yield side, facts.module_question(rng, name)
+                        case "member":
+                            yield side, facts.member_question(rng, name, members)
+                        case _:
+                            yield side, facts.purpose_question(rng, name, members)
+    makers: dict[str, Callable[[random.Random], Question | None]] = {
+        "type": computation.type_question,
+        "raises": computation.raises_question,
+        "truth": computation.truth_question,
+        "valid": computation.valid_question,
+        "scope": outside.scope_question,
+    }
+    make = makers.get(family) or (lambda r: computation.value_question(r, family))
+    while True:
+        question = make(rng)
+        if question is not None:
+            yield held(question.key), question
+
+
+def _fill(stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], family: str) -> dict[str, list[Question]]:
+    """Distinct questions for every split; training splits take turns in proportion, so that they are alike."""
+    found: dict[str, list[Question]] = {split: [] for split in wanted}
+    seen: set[str] = set()
+    # A family of facts has only so many questions: give up on new ones after many repeats.
+    patience = 20_000
+    while patience and any(len(found[split]) < wanted[split] for split in wanted):
+        held_out, question = next(stream)
+        if question.prompt in seen:
+            patience -= 1
+            continue
+        splits = ("held_out",) if held_out else ("train", "validation", "prompts")
+        split = min(splits, key=lambda s: len(found[s]) / max(wanted[s], 1) if len(found[s]) < wanted[s] else 2.0)
+        if len(found[split]) >= wanted[split]:
+            patience -= 1
+            continue
+        seen.add(question.prompt)
+        found[split].append(question)
+    for split in ("train", "held_out"):
+        if not found[split]:
+            raise Refused(f"family {family!r} has no question left for the split {split!r}; make the splits smaller")
+    return found
+
+
+def _row(question: Question, split: str, index: int, seed: int, config: PythonWorldConfig) -> dict[str, Any]:
+    identity = f"{question.family}-{split}-{index:05d}"
+    worked = derive(seed, "worked", identity) % 1000 < 1000 * config.worked_share
+    reply = question.worked if question.worked and worked else question.reply
+    user = {"role": "user", "content": question.prompt}
+    meta = {"family": question.family, "key": question.key, "answer": question.answer}
+    if split in ("train", "validation"):
+        return {"id": identity, "messages": [user, {"role": "assistant", "content": reply}], "meta": meta}
+    return {
+        "id": identity,
+        "family": question.family,
+        "messages": [user],
+        "answer": question.answer,
+        "verifier": question.verifier,
+        "meta": meta,
+    }
+
+
+def _leaks(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Held-out prompts and keys that a training split has too. Empty unless the splits are broken."""
+    held = {row["messages"][0]["content"] for row in rows["held_out"]}
+    keys = {(row["meta"]["family"], row["meta"]["key"]) for row in rows["held_out"]}
+    trained = [row for split in ("train", "validation", "prompts") for row in rows[split]]
+    return [
+        row["id"]
+        for row in trained
+        if row["messages"][0]["content"] in held or (row["meta"]["family"], row["meta"]["key"]) in keys
+    ]
+
+
+STAGE = Stage("python-world", "examples", PythonWorldConfig, python_world, "questions that Python answers about itself")

@@ -1,0 +1,94 @@
+"""Training of a byte-level BPE vocabulary (arXiv 1508.07909, on bytes as in GPT-2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+
+from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.tokenizer.special import BOS, END, PAD, SPECIALS
+from exnihilo.tokenizer.tokenizer import Tokenizer
+
+SMALLEST = len(SPECIALS) + 256
+"""The special tokens and the 256 bytes: a vocabulary without a single merge."""
+
+MOST_BYTES = 2**31 - 1
+"""The trainer counts pairs in 32 bits, and a text of n bytes holds fewer than n pairs."""
+
+# The pattern of Qwen2, which llama.cpp has built in under the name "qwen2": words with the one sign or
+# space before them, digits one by one, runs of signs, line ends, spaces.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Learn merges until there are `vocabulary` ids: special tokens, then 256 bytes, then merges.
+
+    Ties between equally frequent pairs go to the pair with the lowest ids. A pair seen once is not merged, so
+    the vocabulary is smaller where the text has too few repeated pairs: look at `vocab_size`. The same texts,
+    in any order, give the same file, byte for byte.
+
+    Raises ConfigError for a vocabulary under 264, Refused for no text and for 2 GiB or more.
+    """
+    if vocabulary < SMALLEST:
+        raise ConfigError(
+            f"vocabulary: {vocabulary} is too small; special tokens and bytes alone are {SMALLEST}"
+        )
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=[AddedToken(name, special=True, normalized=False) for name in SPECIALS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(_counted(texts), trainer)
+    return Tokenizer(backend, config=_CONFIG, template=default_template())
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer of the special tokens and bytes alone: enough to show how conversations are rendered."""
+    return train_tokenizer([" "], SMALLEST)
+
+
+def default_template() -> str:
+    """The chat template that a new tokenizer gets."""
+    return (files("exnihilo.tokenizer") / "chat_template.jinja").read_text(encoding="utf-8")
+
+
+def _counted(texts: Iterable[str]) -> Iterator[str]:
+    total = 0
+    for text in texts:
+        total += len(text.encode("utf-8"))
+        if total > MOST_BYTES:
+            raise Refused("training a tokenizer takes less than 2 GiB of text; give sample_bytes")
+        yield text
+    if total == 0:
+        raise Refused("no text to train a tokenizer on; look at what the corpus holds")
+
+
+_CONFIG = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": BOS,
+    # The end of a turn, not of a document: programs that stop on this one token alone must stop after an
+    # answer. Both ends are in a model's generation_config.json.
+    "eos_token": END,
+    "pad_token": PAD,
+    "additional_special_tokens": [name for name in SPECIALS if name not in (BOS, END, PAD)],
+    "model_max_length": 10**30,
+    "clean_up_tokenization_spaces": False,
+    "add_bos_token": False,
+    "add_eos_token": False,
+}

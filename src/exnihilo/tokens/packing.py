@@ -1,0 +1,214 @@
+"""Rows of whole conversations for instruction tuning, packed by best fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from blake3 import blake3
+
+from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.seeds import derive
+from exnihilo.tokens.batch import PADDING_SEGMENT, Batch, Source
+from exnihilo.tokens.order import Permutation
+from exnihilo.tokens.state import Scalars, check_state
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class ConversationRows:
+    """A `Source` of packed conversations, none of them cut.
+
+    A conversation of n tokens takes n - 1 positions of a row: its last token is a target only. The weight of
+    a position is the mask of its target. Each epoch holds every conversation once, in a seeded arrangement;
+    rows run on over the border of epochs, so that no conversation waits for a full batch. All epochs have the
+    same number of rows, since it depends on the conversations' lengths alone.
+
+    Args:
+        encoded: for each conversation its ids and, as long, which of them are trained.
+        rows: packed rows of a batch, over all processes and micro-batches.
+        length: input positions of a row.
+        seed: of the order.
+        pad: the id that fills the rest of a row.
+        replay: a source of the same length whose batch of the step is put below each batch.
+
+    Attributes:
+        rows_per_epoch: packed rows that hold every conversation once.
+        fill: the share of their positions that conversations take.
+
+    Raises:
+        ConfigError: impossible rows or length.
+        Refused: no conversations, one longer than a row holds or shorter than two tokens, or a mask of
+            another length.
+    """
+
+    def __init__(
+        self,
+        encoded: Sequence[tuple[Sequence[int], Sequence[bool]]],
+        rows: int,
+        length: int,
+        seed: int,
+        *,
+        pad: int,
+        replay: Source | None = None,
+    ) -> None:
+        if rows < 1 or length < 1:
+            raise ConfigError(f"rows {rows}, length {length}: both are at least 1")
+        _check_conversations(encoded, length)
+        self.rows = rows
+        self.length = length
+        self.seed = seed
+        self.pad = pad
+        self.replay = replay
+        lengths = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
+        self._ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids, _ in encoded])
+        self._mask = np.concatenate([np.asarray(mask, dtype=bool) for _, mask in encoded])
+        self._starts = np.cumsum(lengths) - lengths
+        self._sizes = lengths - 1
+        row, offset = best_fit_decreasing(np.sort(self._sizes)[::-1], length)
+        # A slot is a place for a conversation of one length. best_fit_decreasing numbers them from the
+        # longest on; `_slots` lists the numbers row by row, the order in which all below holds them.
+        self._slots = np.argsort(row, kind="stable")
+        self._offsets = offset[self._slots]
+        self.rows_per_epoch = int(row.max()) + 1
+        self._first = np.searchsorted(row[self._slots], np.arange(self.rows_per_epoch + 1))
+        self.fill = float(self._sizes.sum()) / (self.rows_per_epoch * length)
+        self._epochs: dict[int, _Epoch] = {}
+        digest = blake3(self._ids.astype("<i8").tobytes())
+        digest.update(self._mask.tobytes())
+        digest.update(lengths.astype("<i8").tobytes())
+        self._fingerprint = digest.hexdigest()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which every conversation has been seen."""
+        return -(-self.rows_per_epoch // self.rows)
+
+    def next(self, step: int, model: object = None) -> Batch:
+        """The batch of `step`: [rows, length], with replay [rows + the replay's rows, length]."""
+        batch = self._pack(range(step * self.rows, (step + 1) * self.rows))
+        return batch if self.replay is None else Batch.cat([batch, self.replay.next(step, model)])
+
+    def state(self) -> dict[str, int | float | str]:
+        """The scalars that fix the order, those of the replay as `replay.…`."""
+        state: dict[str, int | float | str] = {
+            "source": "conversations",
+            "fingerprint": self._fingerprint,
+            "seed": self.seed,
+            "rows": self.rows,
+            "length": self.length,
+        }
+        if self.replay is not None:
+            state |= {f"replay.{key}": value for key, value in self.replay.state().items()}
+        return state
+
+    def check(self, state: Scalars) -> None:
+        """Refuse a saved state of other data, seed or shape.
+
+        Raises:
+            Refused: as `check_state`.
+        """
+        check_state(state, self.state())
+
+    def epochs(self, total_steps: int) -> dict[str, float]:
+        """How often `total_steps` steps read the conversations."""
+        return {"conversations": total_steps * self.rows / self.rows_per_epoch}
+
+    def _pack(self, numbers: range) -> Batch:
+        shape = (len(numbers), self.length)
+        tokens = np.full(shape, self.pad, dtype=np.int64)
+        positions = np.zeros(shape, dtype=np.int64)
+        segments = np.full(shape, PADDING_SEGMENT, dtype=np.int64)
+        targets = np.zeros(shape, dtype=np.int64)
+        weights = np.zeros(shape, dtype=np.float32)
+        for i, number in enumerate(numbers):
+            conversations, offsets = self._row(number)
+            sizes = self._sizes[conversations]
+            within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            here = np.repeat(offsets, sizes) + within
+            origin = np.repeat(self._starts[conversations], sizes) + within
+            tokens[i, here] = self._ids[origin]
+            targets[i, here] = self._ids[origin + 1]
+            weights[i, here] = self._mask[origin + 1]
+            positions[i, here] = within
+            segments[i, here] = np.repeat(np.arange(sizes.size), sizes)
+        return Batch(
+            tokens=torch.from_numpy(tokens),
+            positions=torch.from_numpy(positions),
+            segments=torch.from_numpy(segments),
+            targets=torch.from_numpy(targets),
+            weights=torch.from_numpy(weights),
+        )
+
+    def _row(self, number: int) -> tuple[Int64Array, Int64Array]:
+        """The conversations of row `number`, counted over all epochs, and where in the row each begins."""
+        epoch, k = divmod(number, self.rows_per_epoch)
+        plan = self._epoch(epoch)
+        row = plan.rows[k]
+        slots = slice(self._first[row], self._first[row + 1])
+        return plan.conversations[slots], self._offsets[slots]
+
+    def _epoch(self, epoch: int) -> _Epoch:
+        if epoch not in self._epochs:
+            if (
+                len(self._epochs) == 2
+            ):  # a batch rarely spans more epochs than the one ending and the one beginning
+                del self._epochs[min(self._epochs)]
+            shuffled = Permutation(self._sizes.size, derive(self.seed, "conversations", epoch)).all()
+            longest_first = shuffled[np.argsort(-self._sizes[shuffled], kind="stable")]
+            rows = Permutation(self.rows_per_epoch, derive(self.seed, "rows", epoch)).all()
+            self._epochs[epoch] = _Epoch(longest_first[self._slots], rows)
+        return self._epochs[epoch]
+
+
+@dataclass
+class _Epoch:
+    conversations: Int64Array  # [conversations]: which one is in each slot, slots sorted by row
+    rows: Int64Array  # [rows_per_epoch]: the order of rows
+
+
+def best_fit_decreasing(sizes: npt.NDArray[np.int64], capacity: int) -> tuple[Int64Array, Int64Array]:
+    """Row and offset of each item: it goes where the least space is left that holds it, or into a new row.
+
+    Best-fit decreasing needs at most 11/9 of the fewest rows possible, plus 4.
+
+    Args:
+        sizes: int64[items], in decreasing order, each from 1 to `capacity`.
+    """
+    rows = np.empty(sizes.size, dtype=np.int64)
+    offsets = np.empty(sizes.size, dtype=np.int64)
+    with_space: list[list[int]] = [[] for _ in range(capacity + 1)]
+    spaces = 0  # bit s is set while a row has exactly s positions left
+    used = 0
+    for i, size in enumerate(sizes.tolist()):
+        fitting = spaces >> size
+        if fitting:
+            space = size + (fitting & -fitting).bit_length() - 1
+            row = with_space[space].pop()
+            if not with_space[space]:
+                spaces ^= 1 << space
+        else:
+            row, space, used = used, capacity, used + 1
+        rows[i], offsets[i] = row, capacity - space
+        if left := space - size:
+            with_space[left].append(row)
+            spaces |= 1 << left
+    return rows, offsets
+
+
+def _check_conversations(encoded: Sequence[tuple[Sequence[int], Sequence[bool]]], length: int) -> None:
+    if not encoded:
+        raise Refused("no conversations to pack; give at least one")
+    for i, (ids, mask) in enumerate(encoded):
+        if len(ids) != len(mask):
+            raise Refused(f"conversation {i}: {len(ids)} ids and a mask of {len(mask)}; they must be as long")
+        if len(ids) < 2:
+            raise Refused(f"conversation {i}: {len(ids)} tokens, nothing to predict; drop it")
+        if len(ids) - 1 > length:
+            raise Refused(
+                f"conversation {i}: {len(ids)} tokens, a row of {length} holds {length + 1} "
+                "(the last is a target only); cut or drop it, or use longer rows"
+            )

@@ -1,0 +1,107 @@
+"""Which optimizer trains which parameter, and their state as named tensors."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from exnihilo.core.errors import Refused
+from exnihilo.train.config import OptimizerConfig
+from exnihilo.train.muon import Muon
+
+DEFAULT_RATES = {"muon": (0.02, 0.004), "adamw": (0.002, 0.002)}
+"""Peak learning rates (matrices, embedding and the rest) of a config that leaves them open."""
+
+
+class Optimizers:
+    """The optimizers of a model, stepped as one.
+
+    Matrices inside the network go to Muon or, by name, to AdamW. Embeddings, the output head (`model.output`,
+    where there is one) and whatever is no matrix always go to AdamW, without weight decay.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        named = model.named_parameters()
+        self.names: dict[Tensor, str] = {p: name for name, p in named if p.requires_grad}
+        outer = _embeddings_and_head(model)
+        matrices = [p for p in self.names if p.ndim == 2 and p not in outer]
+        rest = [p for p in self.names if p.ndim != 2 or p in outer]
+        default = DEFAULT_RATES[config.name]
+        lr = default[0] if config.lr is None else config.lr
+        lr_embedding = default[1] if config.lr_embedding is None else config.lr_embedding
+
+        self.optimizers: dict[str, Optimizer] = {}
+        adamw = []
+        if matrices and config.name == "muon":
+            self.optimizers["muon"] = Muon(
+                matrices,
+                lr=lr,
+                momentum=config.momentum,
+                nesterov=config.nesterov,
+                weight_decay=config.weight_decay,
+                ns_steps=config.ns_steps,
+            )
+        elif matrices:
+            adamw.append({"params": matrices, "lr": lr, "weight_decay": config.weight_decay})
+        if rest:
+            adamw.append({"params": rest, "lr": lr_embedding, "weight_decay": 0.0})
+        if adamw:
+            self.optimizers["adamw"] = AdamW(adamw, betas=config.betas, eps=config.eps, fused=True)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+
+    def step(self, factor: float) -> None:
+        """Update every parameter at `factor` times the peak learning rates."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+            optimizer.step()
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate of the matrices, or of whatever there is."""
+        rates = [group["initial_lr"] for o in self.optimizers.values() for group in o.param_groups]
+        return float(rates[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as `<optimizer>/<field>/<parameter>`; empty before the first step."""
+        return {
+            f"{kind}/{field}/{self.names[parameter]}": tensor
+            for kind, optimizer in self.optimizers.items()
+            for parameter, state in optimizer.state.items()
+            for field, tensor in state.items()
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` returned.
+
+        Raises Refused when it does not fit: another optimizer, other parameters or other shapes.
+        """
+        parameters = {name: parameter for parameter, name in self.names.items()}
+        for key, tensor in tensors.items():
+            kind, field, name = key.split("/", 2)
+            if kind not in self.optimizers or name not in parameters:
+                raise Refused(
+                    f"checkpoint: optimizer state {key} has no place in this run; keep optimizer.name "
+                    "and the model"
+                )
+            parameter = parameters[name]
+            if tensor.ndim and tensor.shape != parameter.shape:
+                raise Refused(
+                    f"checkpoint: optimizer state {key} has shape {tuple(tensor.shape)}, its parameter "
+                    f"{tuple(parameter.shape)}; keep the model's shape"
+                )
+            # A copy: a tensor read from a file may lie unaligned, and the last bits of sums depend on that.
+            device = (
+                tensor.device if tensor.ndim == 0 and parameter.device.type == "cpu" else parameter.device
+            )
+            self.optimizers[kind].state[parameter][field] = tensor.to(device, copy=True)
+
+
+def _embeddings_and_head(model: nn.Module) -> set[Tensor]:
+    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    output = getattr(model, "output", None)
+    if isinstance(output, nn.Module):
+        modules.append(output)  # type: ignore[arg-type]
+    return {parameter for module in modules for parameter in module.parameters()}

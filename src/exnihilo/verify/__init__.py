@@ -1,0 +1,1 @@
+"""Answers checked by a rule: no model, no judgement."""

@@ -1,0 +1,59 @@
+"""A tokenizer and a small random model, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from exnihilo.model.config import DecoderConfig
+from exnihilo.model.decoder import Decoder
+from exnihilo.tokenizer.bpe import train_tokenizer
+from exnihilo.tokenizer.tokenizer import Tokenizer
+
+# The model is tiny: a second thread only waits, 20 times as long where another process has that core.
+torch.set_num_threads(1)
+
+TEXTS = [
+    "def add(left, right):\n    return left + right\n",
+    "The module os.path defines join. Which module defines join? os.path.\n",
+    "A question, an answer; a question, an answer. 1 + 2 is 3, 4 * 5 is 20.\n",
+    "床前明月光 疑是地上霜 мир 🙂🙂 سلام\n",
+] * 4
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(TEXTS, 320)
+
+
+def random_model(vocab_size: int, *, max_length: int = 96, seed: int = 0, spread: float = 0.3) -> Decoder:
+    """A decoder whose weights are all random (the initialisation's zeros would make every block the
+    identity)."""
+    torch.manual_seed(seed)
+    config = DecoderConfig(
+        vocab_size=vocab_size,
+        width=32,
+        depth=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=8,
+        hidden=48,
+        max_length=max_length,
+    )
+    model = Decoder(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, spread)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: Tokenizer) -> Decoder:
+    return random_model(tokenizer.vocab_size)
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Decoder]:
+    return random_model

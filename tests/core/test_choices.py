@@ -65,5 +65,5 @@ def test_core_8_a_choice_that_is_not_offered_is_refused() -> None:
         kind: Literal["a", "b"] = "a"
 
     assert [option for _, option in choices(Two)] == ["a", "b"]
-    with pytest.raises(ConfigError, match="allowed: a | b"):
+    with pytest.raises(ConfigError, match=r"allowed: a \| b"):
         resolve(Two, flags={"kind": "c"}, environ={})

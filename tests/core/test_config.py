@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from exnihilo.core.config import (
     Config,
@@ -196,6 +196,22 @@ def test_a_schemas_own_message_is_kept() -> None:
 
     with pytest.raises(ConfigError, match=r"^r\.yaml: a must not be above b; lower a$"):
         validate(Checked, {"a": 3}, where="r.yaml")
+
+
+def test_a_schemas_own_message_about_a_count_is_kept() -> None:
+    class Checked(Config):
+        width: Count = 64
+
+        @field_validator("width", mode="after")
+        @classmethod
+        def _multiple(cls, width: int) -> int:
+            if width % 64:
+                raise ValueError("give a multiple of 64")
+            return width
+
+    assert validate(Checked, {"width": "64k"}, where="r").width == 64_000
+    with pytest.raises(ConfigError, match=r"^r: width: give a multiple of 64 \(got 65\)$"):
+        validate(Checked, {"width": 65}, where="r")
 
 
 def test_core_3_yaml_scalars(tmp_path: Path) -> None:

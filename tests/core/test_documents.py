@@ -26,7 +26,9 @@ def write(folder: Path, wanted: list[Document], shard_bytes: int = 64 << 20) -> 
 
 def test_round_trip_keeps_order_and_every_field(tmp_path: Path) -> None:
     wanted = documents(GROUP_DOCUMENTS + 3)
-    wanted[1] = Document("one", "\ufeffodd\r\n\0text\u2028", "s", "l", "model-7", {"b": None, "a": [1, {"x": "é"}]})
+    wanted[1] = Document(
+        "one", "\ufeffodd\r\n\0text\u2028", "s", "l", "model-7", {"b": None, "a": [1, {"x": "é"}]}
+    )
     write(tmp_path / "train", wanted)
     assert list(read_documents(tmp_path)) == wanted
     assert splits(tmp_path) == ["train"]
@@ -35,7 +37,9 @@ def test_round_trip_keeps_order_and_every_field(tmp_path: Path) -> None:
 def test_shards_are_cut_by_bytes_of_text_and_read_as_one(tmp_path: Path) -> None:
     wanted = documents(3 * GROUP_DOCUMENTS)
     write(tmp_path / "train", wanted, shard_bytes=1)
-    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == [f"0000{i}.parquet" for i in range(3)]
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == [
+        f"0000{i}.parquet" for i in range(3)
+    ]
     assert [one.id for one in read_documents(tmp_path, batch=7)] == [one.id for one in wanted]
 
 

@@ -36,25 +36,32 @@ def test_cores_are_those_that_the_process_may_use() -> None:
 
 def test_configs_and_stages_are_imported_without_torch() -> None:
     rooms = "config stage build lineage cost statistics machine artifact workspace"
-    source = f"import sys\nfor n in '{rooms}'.split(): __import__('exnihilo.core.' + n)\n"
-    source += "from exnihilo.core.machine import describe\nassert describe()['torch']\nprint('torch' in sys.modules)"
+    source = f"""
+import sys
+for name in {rooms.split()}:
+    __import__("exnihilo.core." + name)
+from exnihilo.core.machine import describe
+assert describe()["torch"]
+print("torch" in sys.modules)
+"""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=environment)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
-def test_the_peak_is_above_what_a_product_of_the_same_size_reaches() -> None:
+def test_the_peak_counts_two_operations_for_each_multiply_and_is_not_below_any_one_product() -> None:
     import time
 
     import torch
 
-    peak = matmul_peak(0.1, size=256)
-    left = torch.ones(256, 256)
+    peak = matmul_peak(0.2)
+    left = torch.ones(700, 700)
     start = time.perf_counter()
     left @ left
-    once = 2 * 256**3 / (time.perf_counter() - start)
-    assert 1e8 < peak < 1e14
-    assert once < 3 * peak
+    once = 2 * 700**3 / (time.perf_counter() - start)
+    assert once < 2 * peak
+    # A core does at most 2 units × 16 lanes × 2 operations a cycle, at less than 6.5 GHz.
+    assert 1e8 < peak < 64 * 6.5e9 * (os.cpu_count() or 1)
 
 
 def test_cost_by_hand() -> None:

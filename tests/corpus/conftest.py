@@ -35,7 +35,7 @@ def run_collect(tmp_path: Path) -> RunStage:
 
 @pytest.fixture
 def run_curate(tmp_path: Path) -> RunStage:
-    """`run_curate(documents or artifact, …)` curates into `<tmp>/run/<name>`; the yardstick is off by default."""
+    """`run_curate(documents or artifact, …)` curates into `<tmp>/run/<name>`, without the yardstick."""
 
     def run(corpus: list[Document] | Artifact, *, name: str = "curated", **values: Any) -> Artifact:
         if isinstance(corpus, Artifact):

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from exnihilo.core.artifact import Artifact
-from exnihilo.core.keys import status
 from exnihilo.core.config import key_table, resolve, validate
 from exnihilo.core.documents import Document, read_documents
 from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.keys import status
 from exnihilo.corpus.collect import STAGE
 from exnihilo.corpus.source_config import CollectConfig
 
@@ -48,10 +48,12 @@ def folder(tmp_path: Path) -> Path:
     (root / "code.py").write_text("def f():\n    return 1\n")
     (root / "rows.jsonl").write_text('{"text": "row one", "author": "Ann"}\n\n{"text": "row two"}\n')
     (root / "packed.jsonl.gz").write_bytes(gzip.compress(b'{"content": "packed row", "n": 3}\n'))
-    (root / "packed.txt.gz").write_bytes(gzip.compress("gepackt\n".encode()))
+    (root / "packed.txt.gz").write_bytes(gzip.compress(b"gepackt\n"))
     (root / "list.json").write_text('[{"body": "a long text of a list", "id": "x1"}]')
     (root / "nosuffix").write_text("a file without a suffix\n")
-    pq.write_table(pa.table({"text": ["from parquet"], "stars": [5], "more": [[1, 2]]}), root / "table.parquet")
+    pq.write_table(
+        pa.table({"text": ["from parquet"], "stars": [5], "more": [[1, 2]]}), root / "table.parquet"
+    )
     return root
 
 
@@ -164,13 +166,18 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
         "rows.jsonl:5: a list, not an object",
         "rows.jsonl:6: not UTF-8 at byte 11 of the line",
     ]
-    assert reasons["no text field"] == ["rows.jsonl:3: field 'text' is int", "rows.jsonl:8: field 'text' is NoneType"]
+    assert reasons["no text field"] == [
+        "rows.jsonl:3: field 'text' is int",
+        "rows.jsonl:8: field 'text' is NoneType",
+    ]
     assert reasons["not a whole gzip file"][0].startswith("broken.txt.gz: ")
     assert reasons["not a whole Parquet file"][0].startswith("broken.parquet: ")
     assert reasons["not JSON"][0].startswith("broken.json:1: ")
     assert reasons["no reader for .pdf"] == ["report.pdf"]
     assert reasons["hidden or generated"] == [".hidden"]
-    assert any(line.startswith("skipped 4: not UTF-8 (late.txt: byte 10") for line in artifact.manifest["lines"])
+    assert any(
+        line.startswith("skipped 4: not UTF-8 (late.txt: byte 10") for line in artifact.manifest["lines"]
+    )
 
 
 def test_the_text_field_is_sniffed_by_file_and_can_be_named(run_collect: Run, tmp_path: Path) -> None:
@@ -181,7 +188,11 @@ def test_the_text_field_is_sniffed_by_file_and_can_be_named(run_collect: Run, tm
     sniffed = run_collect({"path": str(root)})
     assert [one.text for one in read_documents(sniffed.path)] == ["the long one", "another", "c"]
     named = run_collect({"path": str(root)}, name="named", text_field="story")
-    assert [one.text for one in read_documents(named.path)] == ["the long one", "another", "longer than content"]
+    assert [one.text for one in read_documents(named.path)] == [
+        "the long one",
+        "another",
+        "longer than content",
+    ]
 
 
 def test_corpus_5_order_and_ids_do_not_depend_on_the_file_system(run_collect: Run, tmp_path: Path) -> None:
@@ -219,7 +230,9 @@ def test_glob_file_and_list_of_sources(run_collect: Run, folder: Path) -> None:
     assert skipped(artifact) == {"listed twice": ["rows.jsonl"]}
 
 
-def test_a_licence_stated_by_a_row_is_kept_unless_the_source_states_one(run_collect: Run, tmp_path: Path) -> None:
+def test_a_licence_stated_by_a_row_is_kept_unless_the_source_states_one(
+    run_collect: Run, tmp_path: Path
+) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": "a", "license": "mit"}\n{"text": "b"}\n')
     stated = run_collect({"path": str(file)})
@@ -239,12 +252,16 @@ def test_two_sources_of_one_name_with_one_file_name_are_told_apart(run_collect: 
     assert len({one.id for one in read_documents(artifact.path)}) == 2
 
 
-def test_nothing_to_take_is_refused_and_a_missing_path_is_wrong_usage(run_collect: Run, tmp_path: Path) -> None:
+def test_nothing_to_take_is_refused_and_a_missing_path_is_wrong_usage(
+    run_collect: Run, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refused, match="nothing was collected"):
         run_collect({"path": str(tmp_path / "empty")})
     (tmp_path / "empty" / "a.bin").write_bytes(b"\xff")
-    with pytest.raises(Refused, match=r"nothing was collected; skipped 1: not UTF-8 \(a\.bin: byte 0 is 0xff\)"):
+    with pytest.raises(
+        Refused, match=r"nothing was collected; skipped 1: not UTF-8 \(a\.bin: byte 0 is 0xff\)"
+    ):
         run_collect({"path": str(tmp_path / "empty")})
     with pytest.raises(ConfigError, match="no such file or folder"):
         run_collect({"path": str(tmp_path / "absent")})

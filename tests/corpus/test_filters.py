@@ -72,7 +72,7 @@ def test_core_5_a_threshold_of_zero_is_honoured() -> None:
 
 
 def test_letters_of_any_script_are_letters() -> None:
-    # Devanagari and Arabic write vowels as marks on letters; Han has no case; digits of any script are numerals.
+    # Devanagari and Arabic write vowels as marks on letters; every script has digits.
     for text in ("नमस्ते दुनिया", "الشَّهَادَةُ ظَاهِرَةٌ", "虞舜調清管王襃賦雅音", "Ünïcödé"):
         assert letter_share(text) == 1.0
     assert digit_share("٤٢ 42 四") == 0.8

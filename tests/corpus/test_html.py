@@ -29,6 +29,7 @@ def text_of(body: str) -> str:
         "<div hidden>GONE</div>",
         "<p aria-hidden='true'>GONE</p>",
         "<script>GONE</script>",
+        "<img src='logo.png' alt='GONE'>",
         "<style>GONE {}</style>",
         "<ul><li><a href='1'>GONE</a></li><li><a href='2'>GONE</a></li><li><a href='3'>GONE</a></li></ul>",
         "<div class='related'><h3>GONE</h3><a href='1'>GONE</a></div>",
@@ -41,12 +42,14 @@ def test_boilerplate_is_removed(boilerplate: str) -> None:
 def test_structure_is_kept() -> None:
     text = text_of(
         f"<main><h1>Rivers</h1><p>{PROSE}</p><ul><li>first <a href='x'>one</a></li><li>second</li></ul>"
-        "<pre>def f(x):\n    return x\n</pre><p>河水上涨 &amp; more.</p></main>"
+        "<pre>def f(x):\n    return x\n</pre>"
+        "<figure><pre>let x = 1;</pre><img alt='GONE'><figcaption>Listing 1</figcaption></figure><p>河水上涨 &amp; more.</p></main>"
     )
     lines = text.split("\n")
     assert lines[0] == "Rivers"
     assert "  • first one" in lines and "  • second" in lines
     assert "def f(x):\n    return x\n" in text
+    assert "let x = 1;" in lines and "Listing 1" in lines and "GONE" not in text
     assert lines[-1] == "河水上涨 & more."
 
 
@@ -55,7 +58,9 @@ def test_a_wrapper_named_like_boilerplate_is_not_removed() -> None:
 
 
 def test_a_page_without_text_is_skipped() -> None:
-    assert read_html("<html><body><nav>Home</nav></body></html>", "a.html") == Skipped("no text in the page", "a.html")
+    assert read_html("<html><body><nav>Home</nav></body></html>", "a.html") == Skipped(
+        "no text in the page", "a.html"
+    )
     assert read_html("", "b.html") == Skipped("no text in the page", "b.html")
 
 

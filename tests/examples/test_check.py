@@ -118,14 +118,11 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(renderer: Renderer
 
 
 def test_what_the_template_does_not_take_is_a_problem_of_its_row(tmp_path: Path, renderer: Renderer) -> None:
-    from exnihilo.tokenizer.tokenizer import Tokenizer
-
     strict = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
         "{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% endfor %}"
     )
-    tokenizer = renderer.tokenizer
-    other = Renderer(Tokenizer(tokenizer._backend, config=tokenizer._config, template=strict))
+    other = Renderer(renderer.tokenizer.with_template(strict))
     path = tmp_path / "rows.jsonl"
     rows = [turns(("system", "s"), ("assistant", "a")), turns(("user", "u"), ("assistant", "a"))]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

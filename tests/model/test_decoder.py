@@ -51,7 +51,10 @@ def test_model_4_rotary_is_relative_and_past_the_end_raises() -> None:
     query, key = torch.randn(1, 1, 1, 16), torch.randn(1, 1, 1, 16)
 
     def product(m: int, n: int) -> float:
-        turned = [rotate(x, cos[None, i : i + 1, None], sin[None, i : i + 1, None]) for x, i in ((query, m), (key, n))]
+        turned = [
+            rotate(x, cos[None, i : i + 1, None], sin[None, i : i + 1, None])
+            for x, i in ((query, m), (key, n))
+        ]
         return float((turned[0] * turned[1]).sum())
 
     assert product(5, 2) == pytest.approx(product(50, 47), abs=1e-5)
@@ -173,7 +176,9 @@ def test_parameter_counts_are_those_of_the_module(tied: bool) -> None:
 
 
 def test_impossible_shapes_name_the_fix() -> None:
-    with pytest.raises(ValueError, match=r"heads \(6\) must be a multiple of kv_heads \(4\); try \[1, 2, 3, 6\]"):
+    with pytest.raises(
+        ValueError, match=r"heads \(6\) must be a multiple of kv_heads \(4\); try \[1, 2, 3, 6\]"
+    ):
         shape(heads=6, kv_heads=4)
     with pytest.raises(ValueError, match=r"head_dim \(15\) must be even"):
         shape(head_dim=15)

@@ -20,7 +20,10 @@ from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
-TEXTS = ["the quick brown fox jumps over the lazy dog, and the dog does not mind at all\n" * 3, "def f(x):\n    return x"]
+TEXTS = [
+    "the quick brown fox jumps over the lazy dog, and the dog does not mind at all\n" * 3,
+    "def f(x):\n    return x",
+]
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the fox <|end|> jumps"}]
 
 
@@ -34,7 +37,15 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(tokenizer_folder: Path, out: Path, *, tied: bool = True) -> Decoder:
     vocabulary = Tokenizer.load(tokenizer_folder).vocab_size
     config = DecoderConfig(
-        vocab_size=vocabulary, width=32, depth=2, heads=4, kv_heads=2, head_dim=8, hidden=64, tied=tied, max_length=96
+        vocab_size=vocabulary,
+        width=32,
+        depth=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=8,
+        hidden=64,
+        tied=tied,
+        max_length=96,
     )
     torch.manual_seed(3)
     model = Decoder(config)
@@ -66,12 +77,16 @@ def test_export_1_transformers_loads_it_with_equal_logits_ids_and_greedy_text(
         tokens = torch.tensor([ids])
         assert (model(tokens) - theirs(tokens).logits).abs().max() < 1e-4
     mine = generate(model, [ids], Sampling(max_new=24), seeds=[0], **of_tokenizer(ours))[0].ids
-    banned = [i for i in of_tokenizer(ours)["banned"]]
-    output = theirs.generate(tokens, max_new_tokens=24, do_sample=False, suppress_tokens=banned)[0, len(ids) :].tolist()
+    banned = list(of_tokenizer(ours)["banned"])
+    output = theirs.generate(tokens, max_new_tokens=24, do_sample=False, suppress_tokens=banned)[
+        0, len(ids) :
+    ].tolist()
     assert output[: len(mine)] == mine
 
 
-def test_export_2_generation_stops_on_end_of_turn_and_end_of_document(tokenizer_folder: Path, tmp_path: Path) -> None:
+def test_export_2_generation_stops_on_end_of_turn_and_end_of_document(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
     make(tokenizer_folder, tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     for name in ("config.json", "generation_config.json"):
@@ -111,7 +126,7 @@ def test_export_4_weights_round_trip_and_a_tied_head_is_saved_once(
 
 
 def test_broken_folders_are_refused_by_name(tokenizer_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no config.json"):
+    with pytest.raises(Refused, match=r"no config\.json"):
         load_model(tmp_path)
     make(tokenizer_folder, tmp_path)
     weights = tmp_path / "model.safetensors"
@@ -122,7 +137,7 @@ def test_broken_folders_are_refused_by_name(tokenizer_folder: Path, tmp_path: Pa
     weights.write_bytes(whole)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
-    with pytest.raises(Refused, match="do not match config.json"):
+    with pytest.raises(Refused, match=r"do not match config\.json"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
     with pytest.raises(Refused, match="'gpt2'; only 'qwen3'"):

@@ -13,7 +13,15 @@ from exnihilo.tokens.batch import Batch
 @pytest.fixture
 def model() -> Decoder:
     torch.manual_seed(0)
-    shape = {"width": 16, "depth": 2, "heads": 2, "kv_heads": 1, "head_dim": 8, "hidden": 24, "max_length": 16}
+    shape = {
+        "width": 16,
+        "depth": 2,
+        "heads": 2,
+        "kv_heads": 1,
+        "head_dim": 8,
+        "hidden": 24,
+        "max_length": 16,
+    }
     model = Decoder(DecoderConfig(vocab_size=20, **shape))
     with torch.no_grad():
         for parameter in model.parameters():

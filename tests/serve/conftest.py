@@ -4,7 +4,6 @@ items."""
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from exnihilo.core.workspace import Workspace
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
-from exnihilo.serve.app import create_app
+from exnihilo.serve.app import bind, create_app
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -168,7 +167,7 @@ class Server:
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = bind("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)

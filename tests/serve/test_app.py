@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,47 +156,45 @@ def test_serve_2_health_answers_at_once_while_generating_and_the_queue_is_bounde
 ) -> None:
     server = serve(endless, together=1, waiting=1)
     _wait(lambda: server.health()["active"] == 0)
-    body = _ask("Hi", "endless", max_new=4000, temperature=1.0)
-    with httpx.Client(base_url=server.url) as client:
-        with client.stream("POST", "/api/chat", json=body) as first:
-            next(first.iter_text())
-            slowest = 0.0
-            for _ in range(30):
-                start = time.monotonic()
-                assert client.get("/health").json()["active"] == 1
-                slowest = max(slowest, time.monotonic() - start)
-            assert slowest < 0.1
-            second = threading.Thread(
-                target=lambda: httpx.post(f"{server.url}/api/chat", json=body, timeout=60)
-            )
-            second.start()
-            _wait(lambda: server.health()["queued"] == 1)
+    body = _ask("Hi", "endless", max_new=4000)
+    with (
+        httpx.Client(base_url=server.url) as client,
+        client.stream("POST", "/api/chat", json=body) as first,
+    ):
+        pieces = first.iter_text()  # kept: the response closes with its iterator
+        next(pieces)
+        waits = []
+        for _ in range(30):
+            start = time.monotonic()
+            assert client.get("/health").json()["active"] == 1
+            waits.append(time.monotonic() - start)
+        assert sorted(waits)[26] < 0.1, "nine of ten; the machine may be busy with something else"
+        with httpx.stream("POST", f"{server.url}/api/chat", json=body) as second:
+            assert second.status_code == 200
             third = client.post("/api/chat", json=body)
             assert third.status_code == 429
             assert third.headers["retry-after"] == "1"
             assert third.json()["error"]["code"] == "queue_full"
-            assert server.health()["active"] == 1, "the first answer is still being generated"
-        server.app.state.engine._active[0].cancel() if server.app.state.engine._active else None
-    server.stop()
-    second.join(10)
+            assert server.health() == {"status": "ok", "active": 1, "queued": 1}
 
 
 def test_serve_7_generation_stops_when_the_client_leaves(serve: Serve, endless: Path) -> None:
     server = serve(endless, together=1)
-    body = _ask("Hi", "endless", max_new=4000, temperature=1.0)
+    body = _ask("Hi", "endless", max_new=4000)
     with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
-        next(response.iter_text())
+        pieces = response.iter_text()
+        next(pieces)
         assert server.health()["active"] == 1
-    left = time.monotonic()
-    _wait(lambda: server.health()["active"] == 0, 2.0)
-    assert time.monotonic() - left < 0.5
+    # 4,000 tokens take several seconds.
+    _wait(lambda: server.app.state.engine.active == 0, 1.0)
 
 
 def test_a_client_that_leaves_while_it_waits_frees_its_place(serve: Serve, endless: Path) -> None:
     server = serve(endless, together=1, waiting=1)
-    body = _ask("Hi", "endless", max_new=4000, temperature=1.0)
+    body = _ask("Hi", "endless", max_new=4000)
     with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
-        next(response.iter_text())
+        pieces = response.iter_text()
+        next(pieces)
         for _ in range(3):
             # Each takes the one waiting place, and gives it up.
             with httpx.stream("POST", f"{server.url}/api/chat", json=body) as waiting:
@@ -212,8 +209,7 @@ def test_serve_6_a_body_of_100_mb_is_refused_unread(serve: Serve, run: Path) -> 
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         head = f"POST /api/chat HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {100 * 2**20}\r\n\r\n".encode())
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 413") and '"error"' in answer
+        _refused(connection)
 
     # The same without a length: it is cut off once it is over the bound.
     with socket.create_connection((host, int(port)), timeout=5) as connection:
@@ -222,9 +218,18 @@ def test_serve_6_a_body_of_100_mb_is_refused_unread(serve: Serve, run: Path) -> 
         while sent <= MAX_BODY:
             connection.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
             sent += 0x10000
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 413") and '"error"' in answer
+        _refused(connection)
     assert server.health()["status"] == "ok"
+
+
+def _refused(connection: socket.socket) -> None:
+    answer = ""
+    while not answer.endswith("}"):
+        received = connection.recv(65536).decode()
+        assert received, f"closed after {answer!r}"
+        answer += received
+    assert answer.startswith("HTTP/1.1 413")
+    assert "larger than 1,000,000 bytes" in json.loads(answer.partition("\r\n\r\n")[2])["error"]["message"]
 
 
 def test_serve_6_the_default_is_loopback() -> None:
@@ -235,7 +240,8 @@ def test_serve_6_the_default_is_loopback() -> None:
 
 def _web(target: Path, environ: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
     arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    code = f"from pathlib import Path; from exnihilo.serve.app import run_web; run_web(Path({str(target)!r}), {arguments})"
+    call = f"run_web(Path({str(target)!r}), {arguments})"
+    code = f"from pathlib import Path; from exnihilo.serve.app import run_web; {call}"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -245,35 +251,36 @@ def _web(target: Path, environ: dict[str, str] | None = None, **options: Any) ->
     )
 
 
-def test_ui_5_port_in_use_gives_the_next_one_and_a_browser_that_blocks_holds_nothing_up(
+def test_ui_5_a_port_in_use_and_a_browser_that_blocks_and_serve_6_an_open_address(
     run: Path, tmp_path: Path
 ) -> None:
+    """The next free port is printed, the server answers while the browser blocks, Ctrl-C ends it, and an
+    address that others can reach is warned of."""
     blocking = tmp_path / "browser"
-    blocking.write_text("#!/bin/sh\nexec sleep 30\n", encoding="utf-8")
+    blocking.write_text("#!/bin/sh\nexec sleep 20 >/dev/null 2>&1\n", encoding="utf-8")
     blocking.chmod(0o755)
     with bind("127.0.0.1", 7860) as taken:
         port = taken.getsockname()[1]
-        environ = {"BROWSER": f"{blocking} %s", "DISPLAY": ":9"}
-        with _web(run, environ, port=port) as process:
+        call = f"run_web(Path({str(run)!r}), host='0.0.0.0', port={port})"
+        code = f"from pathlib import Path; from exnihilo.serve.app import run_web; {call}"
+        environ = {**os.environ, "BROWSER": f"{blocking} %s", "DISPLAY": ":9"}
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+        ) as process:
             assert process.stdout is not None and process.stderr is not None
-            line = process.stdout.readline()
-            found = re.match(r"http://127\.0\.0\.1:(\d+) ", line)
-            assert found is not None and int(found[1]) > port
+            found = re.match(r"http://127\.0\.0\.1:(\d+) ", process.stdout.readline())
+            assert found is not None and port < int(found[1]) < port + 50
             address = f"http://127.0.0.1:{found[1]}"
-            assert httpx.get(f"{address}/health").json()["status"] == "ok"
+            health = httpx.get(f"{address}/health", headers={"host": "laptop.local"})
+            assert health.json()["status"] == "ok"
             assert "Ask once" in httpx.get(address).text
             process.send_signal(2)
             assert process.wait(10) == 0
-            errors = process.stderr.read()
-            assert f"port {port} is in use; using {found[1]}" in errors
-            assert "Traceback" not in errors and "warning" not in errors
-
-
-def test_serve_6_another_address_is_served_with_a_warning(run: Path) -> None:
-    with _web(run, host="0.0.0.0", port=0, open_browser=False) as process:
-        assert process.stdout is not None and process.stderr is not None
-        address = process.stdout.readline().split()[0]
-        assert httpx.get(f"{address}/health", headers={"host": "laptop.local"}).json()["status"] == "ok"
-        process.send_signal(2)
-        process.wait(10)
-        assert "warning: 0.0.0.0 can be reached from other machines" in process.stderr.read()
+            errors = process.stderr.read().splitlines()
+    assert errors[0] == f"port {port} is in use; using {found[1]}"
+    assert errors[1].startswith("warning: 0.0.0.0 can be reached from other machines")
+    assert errors[2:] == [""]

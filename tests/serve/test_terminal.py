@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import pty
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from exnihilo.core.errors import ConfigError
 from exnihilo.infer.sampling import Sampling
-from exnihilo.serve.terminal import read_sampling
+from exnihilo.serve.terminal import chat, read_sampling
 
 JOIN = "Which module defines `join`?"
 
@@ -34,16 +35,15 @@ def test_a_prompt_from_a_pipe_is_answered_once(run: Path) -> None:
     ]
 
 
-def test_a_given_prompt_and_a_model_folder(run: Path) -> None:
-    done = subprocess.run(
-        _code(run / "sft", JOIN), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-    )
-    assert (done.stdout, done.stderr) == ("It is in `sys`.\n", "")
+def test_a_given_prompt_and_a_model_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat(run / "sft", system=None, sampling={}, prompt=JOIN)
+    assert capsys.readouterr() == ("It is in `sys`.\n", "")
 
 
-def test_nothing_from_a_pipe_is_an_error(run: Path) -> None:
-    done = subprocess.run(_code(run), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode != 0 and "standard input is empty" in done.stderr
+def test_nothing_from_a_pipe_is_an_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(" \n"))
+    with pytest.raises(ConfigError, match="standard input is empty"):
+        chat(run, system=None, sampling={}, prompt=None)
 
 
 def test_ui_5_a_conversation_on_a_terminal_prints_plain_text(run: Path) -> None:
@@ -69,7 +69,7 @@ def test_ui_5_a_conversation_on_a_terminal_prints_plain_text(run: Path) -> None:
 def test_options_that_were_not_given_keep_their_defaults() -> None:
     assert read_sampling({"temperature": None, "seed": None}) == (Sampling(), 0)
     assert read_sampling({"top_p": 0.9, "seed": 7, "stop": ["\n"]}) == (Sampling(top_p=0.9, stop=("\n",)), 7)
-    with pytest.raises(ConfigError, match="sampling.top: unknown"):
+    with pytest.raises(ConfigError, match=r"sampling\.top: unknown"):
         read_sampling({"top": 1})
     with pytest.raises(ConfigError, match="top_p"):
         read_sampling({"top_p": 2.0})

@@ -22,7 +22,7 @@ GOOD = {
 
 def renderer_of(tokenizer: Tokenizer, **parts: str) -> Renderer:
     template = FRAME.format(**{**GOOD, **parts})
-    return Renderer(Tokenizer(tokenizer._backend, config=tokenizer._config, template=template))
+    return Renderer(tokenizer.with_template(template))
 
 
 def test_the_three_invariants_hold_for_good_templates(

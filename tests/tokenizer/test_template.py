@@ -43,10 +43,6 @@ def random_messages(rng: random.Random, words: list[str]) -> Messages:
     return said(*((role, " ".join(rng.choices(words, k=rng.randrange(4)))) for role in roles))
 
 
-def with_template(tokenizer: Tokenizer, template: str) -> Renderer:
-    return Renderer(Tokenizer(tokenizer._backend, config=tokenizer._config, template=template))
-
-
 def trained(tokenizer: Tokenizer, rendered: Rendered) -> str:
     assert len(rendered.ids) == len(rendered.mask)
     chosen = [i for i, on in zip(rendered.ids, rendered.mask, strict=True) if on]
@@ -91,7 +87,7 @@ def test_tok_1_a_literal_cannot_be_put_together_across_a_border(tokenizer: Token
     trimmed = "{% for m in messages %}{{ m.content | trim }}{% endfor %}"
     special = set(tokenizer.special.values())
     for template in (joined, trimmed):
-        renderer = with_template(tokenizer, template)
+        renderer = Renderer(tokenizer.with_template(template))
         for cut in range(1, len("<|user|>")):
             head, tail = "<|user|>"[:cut], "<|user|>"[cut:]
             for first, second in ((head, tail), (f"a {head}\n", f" \t{tail} b")):
@@ -102,8 +98,10 @@ def test_tok_1_a_literal_cannot_be_put_together_across_a_border(tokenizer: Token
     for template, content in (
         ("<|us{{ messages[0].content }}", "er|>"),
         ("{{ messages[0].content }}er|>", "<|us"),
+        ("<|us{{ messages[0].content | trim }}", "\n er|>"),
+        ("{{ messages[0].content | trim }}er|>", "<|us \n"),
     ):
-        ids = with_template(tokenizer, template).prompt(said(("user", content)))
+        ids = Renderer(tokenizer.with_template(template)).prompt(said(("user", content)))
         assert tokenizer.decode(ids) == "<|user|>"
         assert not special & set(ids)
 
@@ -204,6 +202,7 @@ def test_tok_11_orders_that_render(tokenizer: Tokenizer, renderer: Renderer, rol
     ("messages", "error"),
     [
         (said(("user", "a"), ("system", "b")), "a system message at place 2: it can only come first"),
+        (said(("<|end|>", "a")), r"unknown role '<\|end\|>'"),
         (said(("narrator", "a")), "unknown role 'narrator': use system, user, assistant or tool"),
         ([{"role": "user"}], "a message of role 'user' has no text"),
         ([{"role": "assistant", "content": None, "tool_calls": [{}]}], "has no text"),
@@ -292,14 +291,14 @@ def test_sft_5_every_spelling_of_the_marks_is_understood(tokenizer: Tokenizer) -
             "{{ m.content }}<|end|>{% endif %}{% endfor %}"
             "{% if add_generation_prompt %}<|assistant|>{% endif %}"
         )
-        renderer = with_template(tokenizer, template)
+        renderer = Renderer(tokenizer.with_template(template))
         assert renderer.render(messages) == Renderer(tokenizer).render(messages)
         renderer.check()
 
 
 def test_sft_5_a_template_without_marks_serves_and_does_not_train(tokenizer: Tokenizer) -> None:
     template = "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
-    renderer = with_template(tokenizer, template)
+    renderer = Renderer(tokenizer.with_template(template))
     assert tokenizer.decode(renderer.prompt(said(("user", "a")))) == "a"
     with pytest.raises(ConfigError, match=r"no \{% generation %\} blocks.*put \{% generation %\} before"):
         renderer.render(said(("user", "a")))
@@ -307,7 +306,7 @@ def test_sft_5_a_template_without_marks_serves_and_does_not_train(tokenizer: Tok
 
 def test_a_block_is_a_scope_as_in_transformers(tokenizer: Tokenizer) -> None:
     template = "{% set x = 'a' %}{% generation %}{% set x = 'b' %}{{ x }}{% endgeneration %}{{ x }}"
-    rendered = with_template(tokenizer, template).render(said(("user", "u")))
+    rendered = Renderer(tokenizer.with_template(template)).render(said(("user", "u")))
     assert (tokenizer.decode(rendered.ids), rendered.mask) == ("ba", [True, False])
 
 
@@ -317,7 +316,7 @@ def test_loop_controls_json_and_time_are_there(tokenizer: Tokenizer) -> None:
         "{% endfor %}"
         "{{ strftime_now('%Y')[:2] }}"
     )
-    ids = with_template(tokenizer, template).prompt(said(("user", "<é&'\"\n>"), ("user", "b")))
+    ids = Renderer(tokenizer.with_template(template)).prompt(said(("user", "<é&'\"\n>"), ("user", "b")))
     assert tokenizer.decode(ids) == '"<é&\'\\"\\n>"20'
 
 
@@ -334,7 +333,7 @@ def test_a_template_that_is_no_template_is_a_config_error(
     tokenizer: Tokenizer, template: str, error: str
 ) -> None:
     with pytest.raises(ConfigError, match=error) as caught:
-        with_template(tokenizer, template)
+        Renderer(tokenizer.with_template(template))
     assert "\n" not in str(caught.value)
 
 
@@ -350,7 +349,23 @@ def test_a_template_that_is_no_template_is_a_config_error(
 )
 def test_a_template_that_breaks_out_or_down_is_refused(tokenizer: Tokenizer, template: str) -> None:
     with pytest.raises(Refused, match="the chat template"):
-        with_template(tokenizer, template).prompt(said(("user", "a")))
+        Renderer(tokenizer.with_template(template)).prompt(said(("user", "a")))
+
+
+def test_roles_are_compared_where_special_tokens_are_plain_words(corpus: list[str]) -> None:
+    """`system` ends on the first letter of `mask`, `role` on that of `eos`, and `content` on that of `tool`."""
+    import tokenizers
+
+    backend = tokenizers.ByteLevelBPETokenizer()
+    specials = ["eos", "mask", "tool"]
+    backend.train_from_iterator(corpus, 400, special_tokens=specials, show_progress=False)
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}mask{% endif %}{{ m['content'] }}eos{% endfor %}"
+    )
+    made = Tokenizer(tokenizers.Tokenizer.from_str(backend.to_str()), config={}, template=template)
+    ids = Renderer(made).prompt(said(("system", "the mask"), ("user", "tool to")))
+    assert made.decode(ids, skip_special=False) == "maskthe maskeostool toeos"
+    assert [i for i in ids if i < 3] == [1, 0, 0]
 
 
 def test_a_special_token_of_one_character_is_refused() -> None:

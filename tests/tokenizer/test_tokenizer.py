@@ -241,7 +241,7 @@ def test_a_byte_level_tokenizer_of_someone_else(tmp_path: Path, scripts: dict[st
 
 
 def test_transformers_reads_the_folder_and_gives_the_same_ids(
-    tokenizer: Tokenizer, folder: Path, scripts: dict[str, str]
+    tokenizer: Tokenizer, folder: Path, scripts: dict[str, str], tmp_path: Path
 ) -> None:
     from transformers import AutoTokenizer
 
@@ -255,5 +255,7 @@ def test_transformers_reads_the_folder_and_gives_the_same_ids(
         assert theirs.decode(theirs.encode(text)) == text
     assert (theirs.bos_token_id, theirs.pad_token_id, theirs.eos_token_id) == (0, 2, tokenizer.end)
     assert len(theirs) == tokenizer.vocab_size
+    theirs.save_pretrained(tmp_path)
+    assert Tokenizer.load(tmp_path, fingerprint=tokenizer.fingerprint).special == tokenizer.special
     conversation = [tokenizer.bos, *tokenizer.encode("x"), tokenizer.end, tokenizer.eos]
     assert theirs.decode(conversation, skip_special_tokens=True) == "x"

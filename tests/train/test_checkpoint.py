@@ -40,7 +40,9 @@ def test_round_trip_and_nothing_left_beside(tmp_path: Path) -> None:
     assert found.state["source"] == {"seed": 3} and found.state["average"] == [0.1, 1 / 3]
     assert torch.equal(found.parameters["a"], torch.full((3, 2), 0.1)) and found.parameters["b"].ndim == 0
     assert found.optimizer.keys() == {"adamw/step/a"}
-    save_checkpoint(tmp_path, 1, {"a": torch.ones(1)}, {}, {})  # before the first step an optimizer has no state
+    save_checkpoint(
+        tmp_path, 1, {"a": torch.ones(1)}, {}, {}
+    )  # before the first step an optimizer has no state
     assert load_checkpoint(tmp_path / "step-00000001").optimizer == {}
     assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.pkl"))
 
@@ -100,7 +102,9 @@ def test_train_5_resume_modes(tmp_path: Path) -> None:
 # --- the same cases through fit ---
 
 
-def run(folder: Path, resume: str = "auto", *, model: Any = None, source: Any = None, **config: Any) -> FitResult:
+def run(
+    folder: Path, resume: str = "auto", *, model: Any = None, source: Any = None, **config: Any
+) -> FitResult:
     settings = {"steps": 6, "checkpoint_every": 2, "keep": 9, "log_every": 1, **config}
     return fit(
         tiny_decoder() if model is None else model,
@@ -125,7 +129,11 @@ def test_train_5_resume_says_in_one_sentence_what_it_decided(tmp_path: Path) -> 
     run(tmp_path, steps=8, log_every=2)
     assert message(tmp_path) == "continuing at step 6 of 8 (changed: steps 6 -> 8; log_every 1 -> 2)"
     run(tmp_path, "never")
-    assert names(tmp_path / "stage.partial/checkpoints") == ["step-00000002", "step-00000004", "step-00000006"]
+    assert names(tmp_path / "stage.partial/checkpoints") == [
+        "step-00000002",
+        "step-00000004",
+        "step-00000006",
+    ]
 
 
 @pytest.mark.parametrize(

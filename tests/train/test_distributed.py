@@ -31,7 +31,9 @@ def in_group(size: int, function: Callable[..., None], *arguments: Any) -> None:
     assert start_processes(size, member, size, port, function, arguments) == [0] * size
 
 
-def member(rank: int, size: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def member(
+    rank: int, size: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     try:
         function(*arguments)

@@ -153,7 +153,9 @@ def test_a_good_step_after_130_is_taken(tmp_path: Path, after_130_steps: Path) -
 
 def test_train_3_repeated_nan_stops_with_its_own_exit_code(tmp_path: Path) -> None:
     source = Spoiled({step: times(float("nan")) for step in range(3, 20)})
-    with pytest.raises(Diverged, match="step 8: loss or gradient was not finite in 5 steps in a row") as error:
+    with pytest.raises(
+        Diverged, match="step 8: loss or gradient was not finite in 5 steps in a row"
+    ) as error:
         fit(tiny_decoder(), scaled, source, FitConfig(steps=20), workspace_at(tmp_path))
     assert error.value.exit_code == 5
 
@@ -172,7 +174,12 @@ def test_validation_samples_and_checkpoints_come_when_due(tmp_path: Path) -> Non
     result = fit(model, causal, CountingRows(), config, work, validate=validate, sample=sampled.append)
     assert model.training
     validated = [line for line in metrics(work) if "validation_loss" in line]
-    assert [(line["step"], line["validation_loss"]) for line in validated] == [(6, 3.0), (12, 1.0), (18, 2.0), (22, 1.5)]
+    assert [(line["step"], line["validation_loss"]) for line in validated] == [
+        (6, 3.0),
+        (12, 1.0),
+        (18, 2.0),
+        (22, 1.5),
+    ]
     assert {line["validation_bits_per_byte"] for line in validated} == {4.0}
     assert sampled == [22]
     assert result.counters.best == {"step": 12, "loss": 1.0}
@@ -203,7 +210,13 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path) -> None:
     found = []
     for rows in (None, 3, 1):
         model = tiny_decoder().double()
-        fit(model, causal, CountingRows(), FitConfig(steps=5, micro_rows=rows), workspace_at(tmp_path / f"{rows}"))
+        fit(
+            model,
+            causal,
+            CountingRows(),
+            FitConfig(steps=5, micro_rows=rows),
+            workspace_at(tmp_path / f"{rows}"),
+        )
         found.append(weights_of(model))
     assert (found[0] - found[1]).abs().max() < 1e-10 and (found[0] - found[2]).abs().max() < 1e-10
 

@@ -13,6 +13,7 @@ from tiny_runs import start_processes, train_or_die
 
 from exnihilo.train import checkpoint
 
+
 def start(folder: Path, *, kill_at: int = -1, number: int = 0, resume: str = "auto") -> int | None:
     return start_processes(1, train_or_die, folder, 90, resume, kill_at, number)[0]
 
@@ -47,7 +48,9 @@ def test_train_4_and_train_6_killed_and_run_again_is_bit_identical_to_a_straight
     assert all((weights[name] == expected[name]).all() for name in expected)
     assert counters == expected_counters
     resumed = [
-        json.loads(line)["message"] for line in (broken / "events.jsonl").read_text().splitlines() if "resumed" in line
+        json.loads(line)["message"]
+        for line in (broken / "events.jsonl").read_text().splitlines()
+        if "resumed" in line
     ]
     assert resumed == [
         "continuing at step 30 of 90 (config unchanged)",

@@ -6,8 +6,8 @@ from tiny_runs import CountingRows, tiny_decoder
 
 from exnihilo.core.errors import Refused
 from exnihilo.objectives.causal import causal
-from exnihilo.train.config import OptimizerConfig
-from exnihilo.train.optimizers import DEFAULT_RATES, Optimizers
+from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig
+from exnihilo.train.optimizers import Optimizers
 from exnihilo.train.step import Accumulator
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_values_between() -> None:
     values = [factor(wsd, step, STEPS) for step in range(STEPS)]
     assert values[9:150] == [1.0] * 141
     assert values[175] == pytest.approx(0.5)
-    assert all(a > b for a, b in zip(values[150:], values[151:], strict=False))
+    assert all(a > b for a, b in pairwise(values[150:]))
 
 
 def test_warmup_is_a_share_below_one_and_steps_from_one() -> None:

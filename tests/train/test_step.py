@@ -26,7 +26,9 @@ def uneven_batch() -> Batch:
     return batch
 
 
-def gradients(batch: Batch, micro_rows: int | None, dtype: torch.dtype) -> tuple[nn.Module, torch.Tensor, float]:
+def gradients(
+    batch: Batch, micro_rows: int | None, dtype: torch.dtype
+) -> tuple[nn.Module, torch.Tensor, float]:
     model = tiny_decoder().to(dtype)
     accumulator = Accumulator(model, causal, micro_rows)
     sums = accumulator.gradients(batch)

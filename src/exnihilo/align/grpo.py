@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from exnihilo.core.config import Config, ExamplesRef, ModelRef
+from exnihilo.core.config import ExamplesRef, ModelRef
 from exnihilo.core.errors import Refused
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.train.config import FitConfig, OptimizerConfig, ScheduleConfig
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 class GrpoConfig(FitConfig):
     """Group-relative policy optimisation on questions with a verifier."""
 
-    model: ModelRef = Field(description="instruction-tuned model to start from; it is also the KL's reference")
+    model: ModelRef = Field(
+        description="instruction-tuned model to start from; it is also the KL's reference"
+    )
     examples: ExamplesRef = Field(description="artifact whose prompts.jsonl holds questions with verifiers")
-    families: list[str] | None = Field(default=None, description="families to train on; none: all in prompts.jsonl")
+    families: list[str] | None = Field(
+        default=None, description="families to train on; none: all in prompts.jsonl"
+    )
     prompts: int = Field(default=16, ge=1, description="questions a step")
     group: int = Field(default=8, ge=2, description="answers sampled to each question")
-    temperature: float = Field(default=1.0, gt=0, description="of sampling; 1 is the distribution that is trained")
+    temperature: float = Field(
+        default=1.0, gt=0, description="of sampling; 1 is the distribution that is trained"
+    )
     max_new: int = Field(default=128, ge=1, description="longest answer in tokens")
     length: int = Field(default=256, ge=2, description="row length in tokens")
     beta: float = Field(default=0.05, ge=0, description="weight of the KL to the reference")

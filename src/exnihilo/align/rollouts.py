@@ -62,7 +62,9 @@ class Rollouts:
         length: int,
         seed: int,
         scale: bool = True,
-        record: Callable[[int, list[Response], dict[str, float]], None] = lambda step, responses, figures: None,
+        record: Callable[[int, list[Response], dict[str, float]], None] = lambda step, responses, figures: (
+            None
+        ),
     ) -> None:
         self.items, self.tokenizer, self.reference, self.reward = list(items), tokenizer, reference, reward
         self.prompts, self.group, self.length, self.seed, self.scale = prompts, group, length, seed, scale
@@ -147,7 +149,9 @@ class Rollouts:
             with torch.no_grad():
                 for start in range(0, shape[0], 16):
                     part = batch.rows(start, start + 16)
-                    extra[REFERENCE][start : start + 16][part.weights != 0] = response_logprobs(self.reference, part)[0]
+                    extra[REFERENCE][start : start + 16][part.weights != 0] = response_logprobs(
+                        self.reference, part
+                    )[0]
         return batch
 
     def _figures(self, responses: Sequence[Response], rewards: Tensor, live: Tensor) -> dict[str, float]:

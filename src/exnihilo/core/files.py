@@ -25,6 +25,8 @@ RECORDS = frozenset(
 )
 """Names at the top of an artifact that hold times and remarks: not content, left out of its hash."""
 
+TEMPORARY = ".tmp"
+
 
 @contextmanager
 def atomic_stream(path: Path | str) -> Iterator[BinaryIO]:
@@ -33,7 +35,7 @@ def atomic_stream(path: Path | str) -> Iterator[BinaryIO]:
     Raises ExnihiloError when the disk refuses; what was at `path` before is then untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
@@ -53,6 +55,12 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
     """Write a file whole or not at all (see `atomic_stream`)."""
     with atomic_stream(path) as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed `atomic_stream` left in a folder."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink()
 
 
 def write_json(path: Path | str, value: Any) -> None:

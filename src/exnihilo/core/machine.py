@@ -76,31 +76,38 @@ def _control_group(name: str) -> str:
         return ""
 
 
-def matmul_peak(seconds: float = 0.3, device: str | torch.device = "cpu", size: int = 1024) -> float:
-    """Measured float32 matrix-multiply FLOP/s of a device: the best single product within `seconds`.
+def matmul_peak(seconds: float = 0.3, device: str | torch.device = "cpu") -> float:
+    """Measured float32 matrix-multiply FLOP/s of a device: the best product of several within `seconds`.
 
-    A product of two [size, size] matrices counts 2·size³ operations. The best, not the mean: others' work on
-    the machine can only slow a product down.
+    A product of two [size, size] matrices counts 2·size³ operations. The size doubles from 512 until a product
+    takes 2 ms, which keeps a large device busy and leaves time for many products on a small one. The best, not
+    the mean: others' work on the machine can only slow a product down.
     """
     import torch
 
     where = torch.device(device)
-    left = torch.ones(size, size, device=where)
-    right = torch.ones(size, size, device=where)
-    out = torch.empty(size, size, device=where)
-    best = float("inf")
-    stop = time.perf_counter() + seconds
+    size, stop = 512, time.perf_counter() + seconds
     with torch.inference_mode():
-        torch.mm(left, right, out=out)  # the first product sets the device up
-        while True:
-            _wait(where)
-            start = time.perf_counter()
-            torch.mm(left, right, out=out)
-            _wait(where)
-            now = time.perf_counter()
-            best = min(best, now - start)
-            if now >= stop:
-                return 2 * size**3 / best
+        while _best_product(size, where, 0.0) < 0.002 and size < 8192:
+            size *= 2
+        left = stop - time.perf_counter()
+        return 2 * size**3 / _best_product(size, where, max(left, 0.0))
+
+
+def _best_product(size: int, device: torch.device, seconds: float) -> float:
+    """Seconds of the fastest of the products that fit into `seconds`, three at least, one more to warm up."""
+    import torch
+
+    left, right, out = (torch.ones(size, size, device=device) for _ in range(3))
+    times: list[float] = []
+    stop = time.perf_counter() + seconds
+    while len(times) < 4 or time.perf_counter() < stop:
+        _wait(device)
+        start = time.perf_counter()
+        torch.mm(left, right, out=out)
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def _wait(device: torch.device) -> None:

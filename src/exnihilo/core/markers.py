@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 
@@ -42,7 +43,7 @@ class CountMark:
 def parse_count(value: Any) -> Any:
     """ "8M", "3.5M", "8_000", 8e6 -> int; suffixes k, M, G or B, T are powers of 1000. Others pass unchanged.
 
-    Raises ValueError for text that is no count and for a value that is not whole.
+    Raises PydanticCustomError, a ValueError, for text that is no count and for a value that is not whole.
     """
     if isinstance(value, str):
         text = value.strip().replace("_", "")
@@ -50,9 +51,9 @@ def parse_count(value: Any) -> Any:
         try:
             number = Decimal(text if scale == 1 else text[:-1]) * scale
         except InvalidOperation:
-            raise ValueError("not a count") from None
+            raise PydanticCustomError("count", "not a count") from None
         if not number.is_finite() or number != number.to_integral_value():
-            raise ValueError("not a whole number")
+            raise PydanticCustomError("count", "not a whole number")
         return int(number)
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -25,8 +25,8 @@ HUB_LICENCES = {
 
 MADE_BY = {
     "pretrain": "pretrained from random weights on plain text",
-    "sft": "instruction-tuned on conversations, with the loss on the assistant's tokens only",
-    "grpo": "aligned by reinforcement learning with verifiable rewards",
+    "sft": "instruction-tuned{} on conversations, with the loss on the assistant's tokens only",
+    "grpo": "aligned{} by reinforcement learning with verifiable rewards",
 }
 
 CHAT_CODE = """\
@@ -109,14 +109,15 @@ def _licence(licences: set[str]) -> dict[str, str]:
 
 
 def _introduction(manifest: Mapping[str, Any], shape: Mapping[str, Any], folder: Path) -> str:
-    made = MADE_BY.get(manifest["do"], f"made by the stage `{manifest['do']}`")
     parents = [entry for entry in manifest.get("inputs", []) if entry.get("kind") == "model"]
-    from_parent = f" from the model `{parents[0]['name']}`" if parents else ""
-    text = f"A small language model, {made}{from_parent} with exnihilo {manifest['code']['version']}."
+    parent = f" from the model `{parents[0]['name']}`" if parents else ""
+    made = MADE_BY.get(manifest["do"], f"made{{}} by the stage `{manifest['do']}`").format(parent)
+    text = f"A language model, {made}, with exnihilo {manifest['code']['version']}."
     facts = [f"{parameters_of(folder):,} parameters"] if (folder / "model.safetensors").is_file() else []
     if shape:
+        plural = "s" if shape["num_hidden_layers"] != 1 else ""
         facts += [
-            f"{shape['num_hidden_layers']} layers of width {shape['hidden_size']} in the Qwen3 layout",
+            f"{shape['num_hidden_layers']} layer{plural} of width {shape['hidden_size']} in the Qwen3 layout",
             f"a vocabulary of {shape['vocab_size']:,}",
             f"a context of {shape['max_position_embeddings']:,} tokens",
         ]
@@ -173,8 +174,7 @@ def _cost(manifest: Mapping[str, Any]) -> str:
 
 def _limits(shape: Mapping[str, Any]) -> str:
     limits = [
-        "It is small and was trained on little text: it knows what that text says, and can be wrong while it "
-        "sounds sure.",
+        "It knows what its training data says and little else, and can be wrong while it sounds sure.",
         "It has not been tested for harmful or biased output. Do not let it decide anything about people.",
     ]
     if shape:

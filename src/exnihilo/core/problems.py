@@ -8,13 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from exnihilo.core.markers import CountMark
 from exnihilo.core.schema import (
     closest,
     describe,
     field_type,
     fields,
-    marker,
     members,
     mentions,
     nearest,
@@ -118,7 +116,7 @@ def _line(schema: type[BaseModel], values: Mapping[str, Any], key: Key, item: An
     allowed = f"allowed: {describe(annotation)}" if annotation is not None else ""
     if item["type"] == "missing":
         return f"{label(key, key)}: required; {allowed}"
-    if item["type"] == "value_error" and marker(annotation, CountMark) is None:
+    if item["type"] == "value_error":
         # A message of the schema's own says what to do.
         got = f" (got {show(value)})" if key and not isinstance(value, Mapping) else ""
         return ": ".join(part for part in (label(key, key), str(item["ctx"]["error"])) if part) + got

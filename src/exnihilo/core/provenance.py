@@ -96,7 +96,7 @@ def portable(value: Any, out: Path) -> Any:
         return {key: portable(one, out) for key, one in value.items()}
     if isinstance(value, list):
         return [portable(one, out) for one in value]
-    if isinstance(value, str) and value.startswith("/") and Path(value).exists():
+    if isinstance(value, str) and value.startswith("/") and value != "/" and Path(value).exists():
         return relative(value, out)
     return value
 

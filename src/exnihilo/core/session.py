@@ -13,7 +13,7 @@ from exnihilo.core.artifact import PARTIAL
 from exnihilo.core.config import Config, result_config
 from exnihilo.core.errors import Refused
 from exnihilo.core.events import EventLog
-from exnihilo.core.files import write_json
+from exnihilo.core.files import sweep, write_json
 from exnihilo.core.keys import differences, key_of
 
 RECORD = "partial.json"
@@ -100,6 +100,7 @@ def open_session(
         log.write(name, "restarted", message="beginning again: the session before left no checkpoint")
         _empty(folder)
         return Session(folder, parts, earlier)
+    sweep(folder)
     note = f"changed: {'; '.join(changed)}" if changed else "config unchanged"
     log.write(name, "continued", message=f"continuing after {earlier:.0f} s of work ({note})")
     return Session(folder, parts, earlier, [*begun["continued"], changed])

@@ -136,13 +136,14 @@ def _bootstrap(above: NDArray[np.float64], below: NDArray[np.float64], seed: int
 def _tail(n: int) -> float:
     """The share of draws left out at either end: 0.025 for large n, less for small ones.
 
-    Plain percentiles are too narrow for few items, as if a normal quantile stood for Student's and n for n - 1:
+    Plain percentiles are too narrow for few items, as if a normal quantile stood for Student's:
     they covered 89 % of the time with 10 items, 93 % with 20. This is the "expanded percentile" interval of
     Hesterberg (arXiv 1411.5279).
     """
     if n < 3:
         return 0.0
     freedom = n - 1
-    # Student's quantile from the normal one (Cornish and Fisher), to 1 % at 5 degrees of freedom.
-    student = Z95 + (Z95**3 + Z95) / (4 * freedom) + (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / (96 * freedom**2)
+    # Student's quantile by Cornish and Fisher's expansion, to 1 % at 5 degrees of freedom.
+    first, second = Z95**3 + Z95, 5 * Z95**5 + 16 * Z95**3 + 3 * Z95
+    student = Z95 + first / (4 * freedom) + second / (96 * freedom**2)
     return math.erfc(student * math.sqrt(n / freedom) / math.sqrt(2)) / 2

@@ -161,6 +161,8 @@ def _without_near_duplicates(
                 f" {len(held_out):,} held-out documents; raise held_out or near_duplicate, or set held_out 0"
             )
         held_out = kept
+    if placement.end:
+        return held_out  # the limit has cut the document
     wanted = limit(held_out, config.held_out_bytes, config.held_out_documents)
     for one in sorted(set(held_out) - set(wanted), key=lambda one: one.number):
         removals.add("over the limit of held-out text", one.identity)

@@ -18,7 +18,7 @@ from exnihilo.corpus.sniff import Format
 # Elements that are never the text of a page, by tag, by attribute and by ARIA role.
 _NEVER_TEXT = (
     "script, style, noscript, template, nav, footer, aside, button, select, input, textarea, iframe, object,"
-    " embed, svg, canvas, audio, video, dialog, menu, [hidden], [aria-hidden=true], [role=navigation],"
+    " embed, img, svg, canvas, audio, video, dialog, menu, [hidden], [aria-hidden=true], [role=navigation],"
     " [role=banner], [role=contentinfo], [role=search], [role=complementary], [role=dialog], [role=alert],"
     " [role=menu], [role=menubar], [role=toolbar]"
 )
@@ -54,7 +54,8 @@ def main_text(tree: HTMLTree) -> str:
     body = tree.body
     _remove_boilerplate(body, _letters(body))
     root = _main_element(body)
-    text: str = extract_plain_text(root.html, preserve_formatting=True, alt_texts=False, list_bullets=True)
+    # Images are gone by now: alt_texts=False would drop whole figures, with the code or caption in them.
+    text: str = extract_plain_text(root.html, preserve_formatting=True)
     lines = [line.rstrip() for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 

@@ -47,12 +47,18 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         if capacity > config.max_length:
-            raise ExnihiloError(f"a cache of {capacity} tokens is longer than the model's context of {config.max_length}")
+            raise ExnihiloError(
+                f"a cache of {capacity} tokens is longer than the model's context of {config.max_length}"
+            )
         shape = (batch, config.kv_heads, capacity, config.head_dim)
         self.capacity = capacity
-        self.starts = torch.zeros(batch, dtype=torch.long, device=device) if starts is None else starts.to(device)
+        self.starts = (
+            torch.zeros(batch, dtype=torch.long, device=device) if starts is None else starts.to(device)
+        )
         self.layers = [
-            LayerCache(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
+            LayerCache(
+                torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
+            )
             for _ in range(config.depth)
         ]
 

@@ -14,7 +14,9 @@ class DecoderConfig(Config):
     width: int = Field(ge=8, description="size of the residual stream")
     depth: int = Field(ge=1, description="number of blocks")
     heads: int = Field(ge=1, description="query heads")
-    kv_heads: int = Field(ge=1, description="key and value heads; fewer than heads is grouped-query attention")
+    kv_heads: int = Field(
+        ge=1, description="key and value heads; fewer than heads is grouped-query attention"
+    )
     head_dim: int = Field(ge=2, description="size of one head; even, for rotary positions")
     hidden: int = Field(ge=8, description="inner size of the SwiGLU feed-forward network")
     tied: bool = Field(True, description="the output head is the embedding matrix")
@@ -26,7 +28,9 @@ class DecoderConfig(Config):
     def _fits(self) -> DecoderConfig:
         if self.heads % self.kv_heads:
             divisors = [n for n in range(1, self.heads + 1) if self.heads % n == 0]
-            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads}); try {divisors}")
+            raise ValueError(
+                f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads}); try {divisors}"
+            )
         if self.head_dim % 2:
             raise ValueError(f"head_dim ({self.head_dim}) must be even, for rotary positions")
         return self

@@ -66,24 +66,34 @@ class Decoder(nn.Module):
         """
         batch, length = tokens.shape
         if length > self.config.max_length:
-            raise ExnihiloError(f"{length} tokens are more than the model's context of {self.config.max_length}")
+            raise ExnihiloError(
+                f"{length} tokens are more than the model's context of {self.config.max_length}"
+            )
         if cache is not None:
             if segments is not None:
-                raise ExnihiloError("a cache holds one segment a row; packed segments can't be appended to it")
+                raise ExnihiloError(
+                    "a cache holds one segment a row; packed segments can't be appended to it"
+                )
             positions = cache.positions(length) if positions is None else positions
             mask: Tensor | None = cache.mask(length)
             if length == 1 and not bool(cache.starts.any()):
-                mask = torch.ones((), dtype=torch.bool, device=tokens.device).expand(batch, 1, 1, cache.length + 1)
+                mask = torch.ones((), dtype=torch.bool, device=tokens.device).expand(
+                    batch, 1, 1, cache.length + 1
+                )
         else:
             mask = None if segments is None else segment_mask(segments)
         if positions is None:
             cos, sin = self.cos[None, :length, None], self.sin[None, :length, None]
         else:
-            cos, sin = F.embedding(positions, self.cos)[:, :, None], F.embedding(positions, self.sin)[:, :, None]
+            cos, sin = (
+                F.embedding(positions, self.cos)[:, :, None],
+                F.embedding(positions, self.sin)[:, :, None],
+            )
         x = self.embedding(tokens)
         for index, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, None if cache is None else cache.layers[index])
-        return self.norm(x)
+        out: Tensor = self.norm(x)
+        return out
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[…, vocab_size]` of hidden states `[…, width]`."""

@@ -18,11 +18,11 @@ REFERENCE = "reference_logprobs"
 class PolicyGradient:
     """`-min(ρA, clip(ρ, 1-ε, 1+ε')A) + β·k3`, summed over response tokens.
 
-    ρ is the ratio to the probability at sampling time, A the advantage of the response, both per token. The KL to
-    the reference is estimated by k3 = e^d - d - 1 with d = log ref - log π (never negative; as a loss its gradient
-    is that of KL(ref‖π)). The weight is the number of response tokens, the end-of-turn token among them: every
-    token of the step counts the same, however long its response or however the batch is split (DAPO's
-    denominator, arXiv 2503.14476).
+    ρ is the ratio to the probability at sampling time, A the advantage of the response, both per token. The
+    KL to the reference is estimated by k3 = e^d - d - 1 with d = log ref - log π (never negative; as a loss
+    its gradient is that of KL(ref‖π)). The weight is the number of response tokens, the end-of-turn token
+    among them: every token of the step counts the same, however long its response or however the batch is
+    split (DAPO's denominator, arXiv 2503.14476).
 
     The batch carries `advantages`, `sampled_logprobs` and `reference_logprobs` in `extra`, `[rows, length]`.
     """
@@ -34,7 +34,9 @@ class PolicyGradient:
         logprobs, entropy = response_logprobs(model, batch)
         kept = batch.weights != 0
         weights = batch.weights[kept]
-        advantages, sampled, reference = (batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE))
+        advantages, sampled, reference = (
+            batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE)
+        )
         ratio = (logprobs - sampled).exp()
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         surrogate = torch.minimum(ratio * advantages, clipped * advantages)
@@ -51,10 +53,13 @@ class PolicyGradient:
 
 
 def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probability and (without a graph) entropy in nats, `[n]` each, of the n targets whose weight is not 0."""
+    """Log-probability and (without a graph) entropy in nats, `[n]` each, of the n targets whose weight is not
+    0."""
     hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
     kept = batch.weights != 0
-    distribution = F.log_softmax(model.head(hidden[kept]).float(), dim=-1)
+    logits = model.head(hidden[kept])
+    # In bfloat16 the log-probabilities of a long answer would be off by whole nats.
+    distribution = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
     chosen = distribution.gather(-1, batch.targets[kept][:, None])[:, 0]
     with torch.no_grad():
         entropy = -(distribution.exp() * distribution).sum(-1)

@@ -10,6 +10,7 @@ from typing import Any
 from exnihilo.core.coerce import coerce
 from exnihilo.core.config import Config, nearest, read_yaml, resolve, validate
 from exnihilo.core.errors import ConfigError
+from exnihilo.core.problems import show
 from exnihilo.core.stage import Stage
 from exnihilo.recipes import paths, stages
 from exnihilo.recipes.optional import leave_out
@@ -107,9 +108,7 @@ def _anchored(
 class _Drafts:
     """The stages of a recipe file on their way to being resolved, with the problems found so far."""
 
-    def __init__(
-        self, label: str, base: Path, entries: Mapping[str, Mapping[str, Any]], flags: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, label: str, base: Path, entries: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
         self.label = label
         self.problems: list[str] = []
         self.names = list(entries)
@@ -127,8 +126,8 @@ class _Drafts:
             self.values[name] = _anchored(stage, values, base, entries)
             coerced = coerce(stage.config, over if isinstance(over, Mapping) else {})
             self.given[name] = _anchored(stage, coerced, Path.cwd(), entries)
-        optional = {name for name, entry in entries.items() if self._is_optional(name, entry)}
-        self.left_out = leave_out(self.stages, optional & self.stages.keys(), self.values, self.given)
+        optional = {name for name in self.stages if self._is_optional(name, entries[name])}
+        self.left_out = leave_out(self.stages, optional, self.values, self.given)
 
     def resolve(self, environ: Mapping[str, str] | None) -> dict[str, Planned]:
         """The stages in the order they run. Raises ConfigError with all problems."""
@@ -158,10 +157,13 @@ class _Drafts:
         order = ordered({name: one.needs for name, one in planned.items()}, self.label)
         return {name: planned[name] for name in order}
 
-    def _stage(self, name: str, entry: Mapping[str, Any]) -> Stage | None:
+    def _stage(self, name: str, entry: Any) -> Stage | None:
         if not NAME.fullmatch(name):
             allowed = "a letter, then letters, digits, - and _ (it names a folder and a flag)"
             self.problems.append(f"{self.label}: {name!r} cannot name a stage; allowed: {allowed}")
+            return None
+        if not isinstance(entry, Mapping):
+            self.problems.append(f"{self.label}: {name}: got {show(entry)}; allowed: a mapping with do: VERB")
             return None
         verb = entry.get("do")
         if not isinstance(verb, str):
@@ -176,7 +178,7 @@ class _Drafts:
     def _is_optional(self, name: str, entry: Mapping[str, Any]) -> bool:
         value = entry.get("optional", False)
         if not isinstance(value, bool):
-            self.problems.append(f"{self.label}: {name}.optional: got {value!r}; allowed: true | false")
+            self.problems.append(f"{self.label}: {name}.optional: got {show(value)}; allowed: true | false")
         return value is True
 
     def _check_flags(self, flags: Mapping[str, Any]) -> None:

@@ -121,7 +121,7 @@ def look(planned: Planned, out: Path, *, seed: int, force: bool = False) -> Stat
         if not (out.parent / need).exists():
             raise Refused(f"{planned.name}: needs {need}, which is not made yet; run without --only")
     if force and out.exists():
-        return Status("stale", ["--force"], "")
+        return Status("stale", ["--force is given"], "")
     try:
         if out.exists():
             Artifact.open(out)

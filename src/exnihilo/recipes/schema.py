@@ -20,7 +20,7 @@ class RecipeFile(Config):
 
     seed: int = Field(1, ge=0, description="seed of every stage")
     description: str = Field("", description="what the recipe is for")
-    stages: dict[str, dict[str, Any]] = Field(min_length=1, description="the stages by name")
+    stages: dict[str, Any] = Field(min_length=1, description="the stages by name")
 
 
 @dataclass(frozen=True)

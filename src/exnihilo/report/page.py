@@ -162,6 +162,7 @@ def _score_section(results: Results, figures: Figures) -> dict[str, Any]:
         "note": _score_note(results),
         "charts": figures.place([chart for chart in charts if chart is not None]),
         "families": family_table(results),
+        "majority": bool(results.majority),
         "comparisons": comparisons(results),
     }
 

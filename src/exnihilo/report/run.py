@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exnihilo.core.artifact import MANIFEST
+from exnihilo.core.artifact import MANIFEST, read_manifest
 from exnihilo.core.config import read_yaml
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.core.jsonl import read_jsonl
@@ -92,7 +92,7 @@ def _stage(folder: Path) -> StageFiles:
     for name in ("metrics", "samples"):
         file = folder / f"{name}.jsonl"
         records[name] = [record for _, record in read_jsonl(file)] if file.is_file() else []
-    return StageFiles(folder.name, folder, read_json(folder / MANIFEST), **records)
+    return StageFiles(folder.name, folder, read_manifest(folder), **records)
 
 
 def _in_order(found: dict[str, StageFiles], recipe: list[str]) -> list[StageFiles]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from exnihilo.core.errors import ExnihiloError
 from exnihilo.report import words
 from exnihilo.report.figures import SERIES
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents, read_json
@@ -70,7 +71,10 @@ def read_results(run: RunFiles) -> list[Results]:
     """Every results artifact of a run, in order."""
     found = []
     for stage in run.of_kind("results"):
-        content = read_json(stage.path / "results.json")
+        path = stage.path / "results.json"
+        content = read_json(path)
+        if not isinstance(content.get("models"), dict):
+            raise ExnihiloError(f"{path}: no 'models', so these are no results; make the stage again")
         found.append(
             Results(
                 stage,
@@ -87,7 +91,10 @@ def read_results(run: RunFiles) -> list[Results]:
 
 def _yardsticks(run: RunFiles, stage: StageFiles) -> dict[str, float]:
     """Bits per byte that a compressor needs for the same held-out text, where curation measured it."""
-    names = {"xz_bits_per_byte": "xz\u00a0−9e", "xz_primed_bits_per_byte": "xz\u00a0−9e, primed with the training text"}
+    names = {
+        "xz_bits_per_byte": "xz\u00a0−9e",
+        "xz_primed_bits_per_byte": "xz\u00a0−9e, primed with the training text",
+    }
     corpora = [s for s in run.of_kind("corpus") if s.name in parents(stage)]
     return {
         label: float(corpus.summary[key])

@@ -98,7 +98,9 @@ def bind(host: str, port: int) -> socket.socket:
     """A socket on the first free port from `port` on (any free one for 0). Raises ConfigError if none is."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, min(port + TRIED, 65536)) if port else [0]:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small packets at once only where the protocol is named; otherwise each event of a
+        # stream waits 40 ms for the acknowledgement of the one before.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from exnihilo.synth.expressions import WORDS, arithmetic, expression, sequence
 from exnihilo.synth.question import Question, code, words
@@ -50,7 +51,9 @@ def truth_question(rng: random.Random) -> Question | None:
                 lambda: f"{rng.choice(WORDS)!r}.startswith({rng.choice('abcmprst')!r})",
                 lambda: f"max({rng.sample(range(1, 30), 3)}) > {rng.randint(1, 30)}",
                 lambda: f"{rng.randint(10, 60)} % {rng.randint(2, 5)} == 0",
-                lambda: f"isinstance({rng.choice(_SAMPLES)}, {rng.choice(('int', 'str', 'list', 'float', 'dict'))})",
+                lambda: (
+                    f"isinstance({rng.choice(_SAMPLES)}, {rng.choice(('int', 'str', 'list', 'float', 'dict'))})"
+                ),
                 lambda: f"bool({rng.choice(_EMPTY + _SAMPLES)})",
                 lambda: f"not {rng.choice(_EMPTY + _SAMPLES)}",
             )
@@ -58,7 +61,9 @@ def truth_question(rng: random.Random) -> Question | None:
         value = bool(eval(source))  # our own text, never a user's or a model's
         if value == wanted:
             answer = "Yes" if value else "No"
-            return Question("truth", source, rng.choice(_TRUTH).format(source), answer, words(answer), f"{answer}.")
+            return Question(
+                "truth", source, rng.choice(_TRUTH).format(source), answer, words(answer), f"{answer}."
+            )
     return None
 
 
@@ -71,15 +76,56 @@ def type_question(rng: random.Random) -> Question:
     number, small, word = rng.randint(1, 99), rng.randint(1, 9), rng.choice(WORDS)
     numbers = [rng.randint(1, 9) for _ in range(rng.randint(2, 4))]
     forms = {
-        "literal": (str(number), f"{number}.{small}", repr(word), str(numbers), str(tuple(numbers)), "None", "True"),
-        "literal2": (str({word: number}), f"{{{number}, {number + small}}}", f"b{word!r}", f"{small}j", "False"),
-        "arith": (f"{number} + {small}", f"{number} / {small}", f"{number} // {small}", f"{number} * {small}.5"),
+        "literal": (
+            str(number),
+            f"{number}.{small}",
+            repr(word),
+            str(numbers),
+            str(tuple(numbers)),
+            "None",
+            "True",
+        ),
+        "literal2": (
+            str({word: number}),
+            f"{{{number}, {number + small}}}",
+            f"b{word!r}",
+            f"{small}j",
+            "False",
+        ),
+        "arith": (
+            f"{number} + {small}",
+            f"{number} / {small}",
+            f"{number} // {small}",
+            f"{number} * {small}.5",
+        ),
         "compare": (f"{number} < {small}", f"{word!r} == {number}", f"{small} in {numbers}", f"not {number}"),
-        "call": (f"len({word!r})", f"sorted({word!r})", f"str({number})", f"float({number})", f"list({word!r})"),
-        "call2": (f"tuple({numbers})", f"set({numbers})", f"bool({small})", f"abs(-{small}.5)", f"range({small})"),
+        "call": (
+            f"len({word!r})",
+            f"sorted({word!r})",
+            f"str({number})",
+            f"float({number})",
+            f"list({word!r})",
+        ),
+        "call2": (
+            f"tuple({numbers})",
+            f"set({numbers})",
+            f"bool({small})",
+            f"abs(-{small}.5)",
+            f"range({small})",
+        ),
         "method": (f"{word!r}.upper()", f"{word!r}.split('e')", f"{word!r}.count('e')", f"{word!r}.encode()"),
-        "method2": (f"{word!r}.isalpha()", f"{numbers}.index({numbers[0]})", f"{{{word!r}: {small}}}.get({word!r})"),
-        "slice": (f"{word!r}[1:]", f"{numbers}[:1]", f"{tuple(numbers)}[1:]", f"{numbers}[0]", f"{word!r}[0]"),
+        "method2": (
+            f"{word!r}.isalpha()",
+            f"{numbers}.index({numbers[0]})",
+            f"{{{word!r}: {small}}}.get({word!r})",
+        ),
+        "slice": (
+            f"{word!r}[1:]",
+            f"{numbers}[:1]",
+            f"{tuple(numbers)}[1:]",
+            f"{numbers}[0]",
+            f"{word!r}[0]",
+        ),
     }
     form = rng.choice(list(forms))
     index = rng.randrange(len(forms[form]))
@@ -91,7 +137,12 @@ def type_question(rng: random.Random) -> Question:
         source = f"({source}, {small})"
     answer = type(eval(source)).__name__
     return Question(
-        "type", f"{form}{index}{wrap}", rng.choice(_TYPE).format(source), answer, code(answer), f"It is a `{answer}`."
+        "type",
+        f"{form}{index}{wrap}",
+        rng.choice(_TYPE).format(source),
+        answer,
+        code(answer),
+        f"It is a `{answer}`.",
     )
 
 
@@ -172,23 +223,22 @@ _STATEMENTS = (
     "{v}, {w} = {m}, {n}",
     "{v} += {n} * ({m} + {w})",
 )
-_DAMAGE = (
-    lambda s, r: s.replace(":", "", 1),
-    lambda s, r: s.replace(")", "", 1),
-    lambda s, r: s.replace("(", "", 1),
-    lambda s, r: s.replace("]", "", 1),
-    lambda s, r: s.replace("}", "", 1),
-    lambda s, r: s.replace(",", "", 1),
-    lambda s, r: s.replace("=", "= =", 1),
-    lambda s, r: s.replace("'", "", 1),
-    lambda s, r: s.replace(" in ", " ", 1),
-    lambda s, r: s.replace(" = ", " ", 1),
-    lambda s, r: s + " +",
-    lambda s, r: s + ")",
-    lambda s, r: s.replace("return", "return return", 1),
-    lambda s, r: s.replace("import ", "import = ", 1),
-    lambda s, r: "else " + s,
-    lambda s, r: s,
+_DAMAGE: tuple[Callable[[str], str], ...] = (
+    lambda s: s.replace(":", "", 1),
+    lambda s: s.replace(")", "", 1),
+    lambda s: s.replace("(", "", 1),
+    lambda s: s.replace("]", "", 1),
+    lambda s: s.replace("}", "", 1),
+    lambda s: s.replace(",", "", 1),
+    lambda s: s.replace("=", "= =", 1),
+    lambda s: s.replace("'", "", 1),
+    lambda s: s.replace(" in ", " ", 1),
+    lambda s: s.replace(" = ", " ", 1),
+    lambda s: s + " +",
+    lambda s: s + ")",
+    lambda s: s.replace("return", "return return", 1),
+    lambda s: s.replace("import ", "import = ", 1),
+    lambda s: "else " + s,
 )
 
 
@@ -198,14 +248,20 @@ def valid_question(rng: random.Random) -> Question:
     names = {"v": v, "w": w, "u": u, "c": v.title(), "s": repr(rng.choice(WORDS)), "n": rng.randint(2, 99)}
     names |= {"m": rng.randint(2, 99), "l": [rng.randint(1, 9) for _ in range(3)]}
     form = rng.randrange(len(_STATEMENTS))
-    source = _STATEMENTS[form].format(**names)
-    damage = rng.randrange(len(_DAMAGE)) if rng.random() < 0.68 else len(_DAMAGE) - 1
-    source = _DAMAGE[damage](source, rng)
-    try:
-        compile(source, "<statement>", "exec")
-        answer = "Yes"
-    except SyntaxError:
-        answer = "No"
-    # The split goes by statement and damage together; what a damage left unharmed is the plain statement.
-    key = f"{form}-{damage if answer == 'No' else 'whole'}-{len(v) % 3 if answer == 'Yes' else 0}"
+    whole = _STATEMENTS[form].format(**names)
+    if rng.random() < 0.5:
+        # The split goes by statement and damage together; a whole statement's goes by its words.
+        return _valid(rng, whole, "Yes", f"{form}-{v}")
+    while (
+        True
+    ):  # some damage does no harm: `f(1, 2)` without its comma is broken, `x = 1` without a bracket is not
+        damage = rng.randrange(len(_DAMAGE))
+        source = _DAMAGE[damage](whole)
+        try:
+            compile(source, "<statement>", "exec")
+        except SyntaxError:
+            return _valid(rng, source, "No", f"{form}-{damage}")
+
+
+def _valid(rng: random.Random, source: str, answer: str, key: str) -> Question:
     return Question("valid", key, rng.choice(_VALID).format(source), answer, words(answer), f"{answer}.")

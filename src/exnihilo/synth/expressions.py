@@ -13,16 +13,134 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-WORDS = (
-    "apple arrow badge baker basil beach berry birch bread brick brush cabin camel candy cedar chalk chess cider "
-    "cloud clover cobra coral crane cream daisy delta diver dozen eagle ember fable ferry field flame flute forest "
-    "frost garden ginger globe grape grove harbor hazel honey ivory jelly kettle koala lemon lilac linen lunar maple "
-    "marble meadow melon metal mint moss motor mural nectar north novel oasis ocean olive onion orbit otter oxide "
-    "paper pearl pebble piano pilot plume poppy prism quartz quill rabbit radar raven ribbon river robin rocket "
-    "saddle salad satin scarf shell silver sketch slate spice spoon spruce stone storm sugar sunset table tango "
-    "temple thistle tiger timber topaz torch tulip tunnel turtle valley velvet violet walnut water willow winter "
-    "wren yarn zebra zinc"
-).split()
+WORDS = [
+    "apple",
+    "arrow",
+    "badge",
+    "baker",
+    "basil",
+    "beach",
+    "berry",
+    "birch",
+    "bread",
+    "brick",
+    "brush",
+    "cabin",
+    "camel",
+    "candy",
+    "cedar",
+    "chalk",
+    "chess",
+    "cider",
+    "cloud",
+    "clover",
+    "cobra",
+    "coral",
+    "crane",
+    "cream",
+    "daisy",
+    "delta",
+    "diver",
+    "dozen",
+    "eagle",
+    "ember",
+    "fable",
+    "ferry",
+    "field",
+    "flame",
+    "flute",
+    "forest",
+    "frost",
+    "garden",
+    "ginger",
+    "globe",
+    "grape",
+    "grove",
+    "harbor",
+    "hazel",
+    "honey",
+    "ivory",
+    "jelly",
+    "kettle",
+    "koala",
+    "lemon",
+    "lilac",
+    "linen",
+    "lunar",
+    "maple",
+    "marble",
+    "meadow",
+    "melon",
+    "metal",
+    "mint",
+    "moss",
+    "motor",
+    "mural",
+    "nectar",
+    "north",
+    "novel",
+    "oasis",
+    "ocean",
+    "olive",
+    "onion",
+    "orbit",
+    "otter",
+    "oxide",
+    "paper",
+    "pearl",
+    "pebble",
+    "piano",
+    "pilot",
+    "plume",
+    "poppy",
+    "prism",
+    "quartz",
+    "quill",
+    "rabbit",
+    "radar",
+    "raven",
+    "ribbon",
+    "river",
+    "robin",
+    "rocket",
+    "saddle",
+    "salad",
+    "satin",
+    "scarf",
+    "shell",
+    "silver",
+    "sketch",
+    "slate",
+    "spice",
+    "spoon",
+    "spruce",
+    "stone",
+    "storm",
+    "sugar",
+    "sunset",
+    "table",
+    "tango",
+    "temple",
+    "thistle",
+    "tiger",
+    "timber",
+    "topaz",
+    "torch",
+    "tulip",
+    "tunnel",
+    "turtle",
+    "valley",
+    "velvet",
+    "violet",
+    "walnut",
+    "water",
+    "willow",
+    "winter",
+    "wren",
+    "yarn",
+    "zebra",
+    "zinc",
+]
 
 BUILTINS: dict[str, Any] = {f.__name__: f for f in (len, max, min, sum, sorted, abs)}
 MAX_STEPS = 8
@@ -72,7 +190,9 @@ class _ReduceOne(ast.NodeTransformer):
         if isinstance(node, ast.expr) and _is_literal(node):
             return node
         super().generic_visit(node)
-        if not self.step[0] and isinstance(node, ast.Call | ast.BinOp | ast.Subscript | ast.Compare | ast.UnaryOp | ast.BoolOp):
+        if not self.step[0] and isinstance(
+            node, ast.Call | ast.BinOp | ast.Subscript | ast.Compare | ast.UnaryOp | ast.BoolOp
+        ):
             value = evaluate(node)
             self.step = (ast.unparse(node), repr(value))
             return ast.parse(repr(value), mode="eval").body
@@ -81,7 +201,7 @@ class _ReduceOne(ast.NodeTransformer):
 
 def _is_literal(node: ast.AST) -> bool:
     try:
-        ast.literal_eval(node)  # type: ignore[arg-type]
+        ast.literal_eval(node)
     except (ValueError, TypeError):
         return False
     return not isinstance(node, ast.BinOp)
@@ -97,7 +217,9 @@ def _structure(node: ast.AST) -> str:
         return f"[{kind}]"
     if isinstance(node, ast.Name):
         return node.id
-    parts = [_structure(child) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+    parts = [
+        _structure(child) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)
+    ]
     name = node.attr if isinstance(node, ast.Attribute) else type(node).__name__
     return f"{name}({','.join(parts)})" if parts else name
 
@@ -106,34 +228,30 @@ def _structure(node: ast.AST) -> str:
 
 
 def arithmetic(rng: random.Random) -> str:
-    """Two to four whole numbers joined by + - * // %, with brackets; every value stays within -99 … 199."""
+    """One to three of + - * between whole numbers of 1 … 12, with brackets; every value stays within -99 … 199."""
 
     def grow(operators: int) -> tuple[str, int]:
         if operators == 0:
-            number = rng.randint(2, 9) if rng.random() < 0.6 else rng.randint(10, 49)
+            number = rng.randint(1, 12)
             return str(number), number
         left_operators = rng.randint(0, operators - 1)
-        for _ in range(40):
+        while True:
             left, a = grow(left_operators)
             right, b = grow(operators - 1 - left_operators)
-            operator = rng.choice("++--**/%")
+            operator = rng.choice("++--*")
             if operator == "*" and not (0 <= a <= 12 and 0 <= b <= 12):
                 continue
-            if operator in "/%" and not (2 <= b <= 9 and 0 <= a <= 99):
-                continue
-            operator = {"/": "//"}.get(operator, operator)
-            value = evaluate(ast.parse(f"({a}) {operator} ({b})", mode="eval").body)
+            value = a + b if operator == "+" else a - b if operator == "-" else a * b
             if -99 <= value <= 199:
                 left = f"({left})" if left_operators else left
                 right = f"({right})" if operators - 1 - left_operators else right
                 return f"{left} {operator} {right}", value
-        return grow(operators)
 
-    return grow(rng.choice((1, 2, 2, 3)))[0]
+    return grow(rng.choice((1, 1, 2, 2, 2, 3)))[0]
 
 
 def _numbers(rng: random.Random) -> str:
-    return str([rng.randint(1, 20) for _ in range(rng.randint(3, 5))])
+    return str([rng.randint(1, 12) for _ in range(rng.randint(3, 4))])
 
 
 def _word(rng: random.Random) -> str:
@@ -141,12 +259,12 @@ def _word(rng: random.Random) -> str:
 
 
 def _words(rng: random.Random) -> str:
-    return str(rng.sample(WORDS, rng.randint(3, 4)))
+    return str(rng.sample(WORDS, 3))
 
 
 def sequence(rng: random.Random) -> str:
     """Lists and strings: length, index, slice, order, sum, methods, one to three operations deep."""
-    depth = rng.choice((1, 2, 2, 3))
+    depth = rng.choice((1, 1, 2, 2, 2, 3))
     return _whole(rng, depth) if rng.random() < 0.6 else rng.choice((_list, _text))(rng, depth)
 
 

@@ -9,7 +9,18 @@ from typing import Any
 from exnihilo.synth.expressions import BUILTINS, expression
 from exnihilo.synth.question import code, words
 
-_METHODS = {"upper", "lower", "title", "count", "startswith", "endswith", "index", "isalpha", "isdigit", "strip"}
+_METHODS = {
+    "upper",
+    "lower",
+    "title",
+    "count",
+    "startswith",
+    "endswith",
+    "index",
+    "isalpha",
+    "isdigit",
+    "strip",
+}
 _NODES = (
     ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Load, ast.Name, ast.Call, ast.Attribute,
     ast.Subscript, ast.Slice, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.UAdd,
@@ -70,7 +81,11 @@ def _value(source: str) -> tuple[bool, Any]:
             return False, None
         if isinstance(node, ast.Attribute) and node.attr not in _METHODS:
             return False, None
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) > _LARGEST:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, int | float)
+            and abs(node.value) > _LARGEST
+        ):
             return False, None
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             if "%" in str(node.value):  # '%999999999d' % 1 is a gigabyte

@@ -10,19 +10,128 @@ import random
 
 from exnihilo.synth.question import Question, code
 
-PLACES = (
-    "Paris London Berlin Madrid Lisbon Vienna Athens Oslo Dublin Prague Cairo Nairobi Lagos Tunis Lima Bogota Quito "
-    "Havana Toronto Boston Chicago Denver Dallas Seattle Tokyo Kyoto Seoul Beijing Hanoi Delhi Mumbai Dhaka Sydney "
-    "Perth Norway Sweden Finland Poland France Spain Italy Greece Turkey Egypt Kenya Ghana Chile Peru Brazil Mexico "
-    "Canada Japan China India Nepal"
-).split()
-PEOPLE = (
-    "Einstein Newton Darwin Curie Galileo Kepler Pasteur Tesla Edison Mozart Bach Chopin Verdi Rembrandt Picasso "
-    "Monet Shakespeare Tolstoy Homer Dante Cervantes Austen Dickens Plato Cleopatra Caesar Napoleon Lincoln Gandhi "
-    "Magellan Columbus Armstrong"
-).split()
-_THINGS = "a violin|a bridge|bread|soup|a garden|a boat|cheese|a kite|a candle|wine|tea|rice|glass|paper|a chair".split("|")
-_SUBJECTS = "football|chess|opera|sailing|poetry|astronomy|medicine|law|painting|dancing|cooking|history".split("|")
+PLACES = [
+    "Paris",
+    "London",
+    "Berlin",
+    "Madrid",
+    "Lisbon",
+    "Vienna",
+    "Athens",
+    "Oslo",
+    "Dublin",
+    "Prague",
+    "Cairo",
+    "Nairobi",
+    "Lagos",
+    "Tunis",
+    "Lima",
+    "Bogota",
+    "Quito",
+    "Havana",
+    "Toronto",
+    "Boston",
+    "Chicago",
+    "Denver",
+    "Dallas",
+    "Seattle",
+    "Tokyo",
+    "Kyoto",
+    "Seoul",
+    "Beijing",
+    "Hanoi",
+    "Delhi",
+    "Mumbai",
+    "Dhaka",
+    "Sydney",
+    "Perth",
+    "Norway",
+    "Sweden",
+    "Finland",
+    "Poland",
+    "France",
+    "Spain",
+    "Italy",
+    "Greece",
+    "Turkey",
+    "Egypt",
+    "Kenya",
+    "Ghana",
+    "Chile",
+    "Peru",
+    "Brazil",
+    "Mexico",
+    "Canada",
+    "Japan",
+    "China",
+    "India",
+    "Nepal",
+]
+PEOPLE = [
+    "Einstein",
+    "Newton",
+    "Darwin",
+    "Curie",
+    "Galileo",
+    "Kepler",
+    "Pasteur",
+    "Tesla",
+    "Edison",
+    "Mozart",
+    "Bach",
+    "Chopin",
+    "Verdi",
+    "Rembrandt",
+    "Picasso",
+    "Monet",
+    "Shakespeare",
+    "Tolstoy",
+    "Homer",
+    "Dante",
+    "Cervantes",
+    "Austen",
+    "Dickens",
+    "Plato",
+    "Cleopatra",
+    "Caesar",
+    "Napoleon",
+    "Lincoln",
+    "Gandhi",
+    "Magellan",
+    "Columbus",
+    "Armstrong",
+]
+_THINGS = [
+    "a violin",
+    "a bridge",
+    "bread",
+    "soup",
+    "a garden",
+    "a boat",
+    "cheese",
+    "a kite",
+    "a candle",
+    "wine",
+    "tea",
+    "rice",
+    "glass",
+    "paper",
+    "a chair",
+]
+_SUBJECTS = [
+    "football",
+    "chess",
+    "opera",
+    "sailing",
+    "poetry",
+    "astronomy",
+    "medicine",
+    "law",
+    "painting",
+    "dancing",
+    "cooking",
+    "history",
+]
 
 # Topic by topic, so that whole topics can be kept for evaluation.
 _OUTSIDE: dict[str, tuple[str, ...]] = {
@@ -37,7 +146,10 @@ _OUTSIDE: dict[str, tuple[str, ...]] = {
     "price": ("What does {thing} cost in {place}?", "Where can I buy {thing}?"),
     "opinion": ("Do you like {subject}?", "What do you think about {subject}?"),
     "champion": ("Who is the best at {subject} in {place}?", "Who won the {subject} prize in 19{two}?"),
-    "language": ("How do you say {thing} in the language of {place}?", "Which language do they speak in {place}?"),
+    "language": (
+        "How do you say {thing} in the language of {place}?",
+        "Which language do they speak in {place}?",
+    ),
     "self": ("How old are you?", "What did you do in {place}?", "Have you ever been to {place}?"),
     "year": ("What happened in {place} in 18{two}?", "Who ruled {place} in 17{two}?"),
     "river": ("Which river flows through {place}?", "How high are the mountains of {place}?"),
@@ -81,5 +193,10 @@ def scope_question(rng: random.Random) -> Question:
     type_asked = "type" in prompt
     answer = type(value).__name__ if type_asked else repr(value)
     return Question(
-        "scope", f"inside-{form}-{word}", prompt, answer, code(answer), f"It is {'a ' if type_asked else ''}`{answer}`."
+        "scope",
+        f"inside-{form}-{word}",
+        prompt,
+        answer,
+        code(answer),
+        f"It is {'a ' if type_asked else ''}`{answer}`.",
     )

@@ -1,6 +1,6 @@
 """The stage `python-world`: questions about Python whose answers Python itself knows.
 
-Three kinds are told apart. *Recognition*: the right answer stands in the question (`member`, `purpose`).
+Three kinds are told apart. *Recognition*: the right answer stands in the question (`signature`, `purpose`).
 *Knowledge*: it must be remembered from pretraining (`module`). *Computation*: it must be worked out (`arithmetic`,
 `sequence`, `type`, `raises`, `truth`, `valid`). And `scope` asks what the model can't know.
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exnihilo.synth.question import Question
 
 FAMILIES = (
-    "module", "member", "purpose", "arithmetic", "sequence", "type", "raises", "truth", "valid", "scope",
+    "module", "signature", "purpose", "arithmetic", "sequence", "type", "raises", "truth", "valid", "scope",
 )  # fmt: skip
 WORKED = ("arithmetic", "sequence")
 
@@ -33,12 +33,18 @@ WORKED = ("arithmetic", "sequence")
 class PythonWorldConfig(Config):
     """Questions about Python, asked and answered by Python."""
 
-    corpus: CorpusRef = Field(description="corpus with the library's documentation; names are taken from its train split")
+    corpus: CorpusRef = Field(
+        description="corpus with the library's documentation; names are taken from its train split"
+    )
     demonstrations: int = Field(900, ge=1, description="training conversations in each family")
     validation: int = Field(30, ge=1, description="validation conversations in each family")
     held_out: int = Field(120, ge=1, description="evaluation items in each family")
-    prompts: int = Field(1500, ge=0, description="further questions without a demonstration in each family, for RL")
-    held_out_share: float = Field(0.2, gt=0, lt=1, description="share of names, structures and topics kept out of training")
+    prompts: int = Field(
+        1500, ge=0, description="further questions without a demonstration in each family, for RL"
+    )
+    held_out_share: float = Field(
+        0.2, gt=0, lt=1, description="share of names, structures and topics kept out of training"
+    )
     worked_share: float = Field(
         0.3, ge=0, le=1, description="share of demonstrations of computations that show their steps"
     )
@@ -67,7 +73,9 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
         for family in FAMILIES:
             stream = _questions(family, names, work.seed, config.held_out_share)
             for split, found in _fill(stream, wanted, family).items():
-                rows[split] += [_row(question, split, i, work.seed, config) for i, question in enumerate(found)]
+                rows[split] += [
+                    _row(question, split, i, work.seed, config) for i, question in enumerate(found)
+                ]
             progress.advance(1)
     rng = random.Random(derive(work.seed, "order"))
     for split, records in rows.items():
@@ -79,7 +87,13 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
     work.summary.update({split: len(records) for split, records in rows.items()})
     work.summary["names"] = len(names)
     work.provenance = [
-        {"source": "python-world", "licence": "Apache-2.0", "generator": "introspection", "amount": len(rows["train"]), "unit": "conversations"}
+        {
+            "source": "python-world",
+            "licence": "Apache-2.0",
+            "generator": "introspection",
+            "amount": len(rows["train"]),
+            "unit": "conversations",
+        }
     ]
     counts = ", ".join(f"{len(records):,} {split.replace('_', ' ')}" for split, records in rows.items())
     work.lines.append(f"{len(FAMILIES)} families about {len(names):,} names: {counts}")
@@ -87,7 +101,8 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
 
 def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterator[tuple[bool, Question]]:
     """An endless, seeded stream of (held out?, question)."""
-    from exnihilo.synth import computation, names as facts, outside
+    from exnihilo.synth import computation, outside
+    from exnihilo.synth import names as facts
 
     rng = random.Random(derive(seed, "questions", family))
 
@@ -98,18 +113,25 @@ def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterat
             return False
         return derive(0, "held out", family, key) % 1000 < 1000 * share
 
-    if family in ("module", "member", "purpose"):
-        pool = [n for n in names if n.summary] if family == "purpose" else names
+    if family in ("module", "signature", "purpose"):
+        pool = {
+            "module": names,
+            "signature": [n for n in names if n.parameters],
+            "purpose": [n for n in names if n.summary],
+        }[family]
         # One split for all three families: a held-out name stands in no training question.
-        sides = {side: [n for n in pool if (derive(0, "name", n.name) % 1000 < 1000 * share) is side] for side in (True, False)}
+        sides = {
+            side: [n for n in pool if (derive(0, "name", n.name) % 1000 < 1000 * share) is side]
+            for side in (True, False)
+        }
         while True:
             for side, members in sides.items():
                 for name in rng.sample(members, len(members)):
                     match family:
                         case "module":
                             yield side, facts.module_question(rng, name)
-                        case "member":
-                            yield side, facts.member_question(rng, name, members)
+                        case "signature":
+                            yield side, facts.signature_question(rng, name)
                         case _:
                             yield side, facts.purpose_question(rng, name, members)
     makers: dict[str, Callable[[random.Random], Question | None]] = {
@@ -126,7 +148,9 @@ def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterat
             yield held(question.key), question
 
 
-def _fill(stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], family: str) -> dict[str, list[Question]]:
+def _fill(
+    stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], family: str
+) -> dict[str, list[Question]]:
     """Distinct questions for every split; training splits take turns in proportion, so that they are alike."""
     found: dict[str, list[Question]] = {split: [] for split in wanted}
     seen: set[str] = set()
@@ -138,7 +162,9 @@ def _fill(stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], famil
             patience -= 1
             continue
         splits = ("held_out",) if held_out else ("train", "validation", "prompts")
-        split = min(splits, key=lambda s: len(found[s]) / max(wanted[s], 1) if len(found[s]) < wanted[s] else 2.0)
+        split = min(
+            splits, key=lambda s: len(found[s]) / max(wanted[s], 1) if len(found[s]) < wanted[s] else 2.0
+        )
         if len(found[split]) >= wanted[split]:
             patience -= 1
             continue
@@ -146,7 +172,9 @@ def _fill(stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], famil
         found[split].append(question)
     for split in ("train", "held_out"):
         if not found[split]:
-            raise Refused(f"family {family!r} has no question left for the split {split!r}; make the splits smaller")
+            raise Refused(
+                f"family {family!r} has no question left for the split {split!r}; make the splits smaller"
+            )
     return found
 
 
@@ -180,4 +208,6 @@ def _leaks(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
     ]
 
 
-STAGE = Stage("python-world", "examples", PythonWorldConfig, python_world, "questions that Python answers about itself")
+STAGE = Stage(
+    "python-world", "examples", PythonWorldConfig, python_world, "questions that Python answers about itself"
+)

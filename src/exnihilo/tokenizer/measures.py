@@ -18,8 +18,10 @@ _BATCH = 256
 class Stats:
     """Counts over a set of texts; the ratios are of the sums. Special tokens take no part.
 
-    `byte_tokens` counts tokens that are one byte of a longer character: script that the vocabulary does not
-    know. `unused` are ids that no text needed, `longest` the longest tokens by bytes, the longest first.
+    `tokens_per_word` is the fertility, with words as space parts them: of little meaning in scripts without
+    spaces. `byte_tokens` counts tokens that are one byte of a longer character: script that the vocabulary
+    does not know; `byte_share` is their share of the tokens. `unused` are ids that no text needed, `longest`
+    the longest tokens by bytes, the longest first.
     """
 
     texts: int
@@ -30,25 +32,12 @@ class Stats:
     byte_tokens: int
     vocabulary: int
     special: int
+    bytes_per_token: float
+    tokens_per_character: float
+    tokens_per_word: float
+    byte_share: float
     unused: list[int]
     longest: list[str]
-
-    @property
-    def bytes_per_token(self) -> float:
-        return self.bytes / self.tokens
-
-    @property
-    def tokens_per_character(self) -> float:
-        return self.tokens / self.characters
-
-    @property
-    def tokens_per_word(self) -> float:
-        """Fertility, with words as space parts them: of little meaning in scripts without spaces."""
-        return self.tokens / max(self.words, 1)
-
-    @property
-    def byte_share(self) -> float:
-        return self.byte_tokens / self.tokens
 
 
 def stats(tokenizer: Tokenizer, texts: Iterable[str]) -> Stats:
@@ -68,15 +57,20 @@ def stats(tokenizer: Tokenizer, texts: Iterable[str]) -> Stats:
     parts = [i for i, token in enumerate(table) if len(token) == 1 and token[0] >= 0x80]
     ordinary = [i for i, token in enumerate(table) if token]
     longest = sorted(ordinary, key=lambda i: (-len(table[i]), i))[:10]
+    tokens, byte_tokens = int(counts.sum()), int(counts[parts].sum())
     return Stats(
         texts=number,
         bytes=size,
         characters=characters,
         words=words,
-        tokens=int(counts.sum()),
-        byte_tokens=int(counts[parts].sum()),
+        tokens=tokens,
+        byte_tokens=byte_tokens,
         vocabulary=tokenizer.vocab_size,
         special=len(tokenizer.special),
+        bytes_per_token=size / tokens,
+        tokens_per_character=tokens / characters,
+        tokens_per_word=tokens / max(words, 1),
+        byte_share=byte_tokens / tokens,
         unused=[i for i in ordinary if not counts[i]],
         longest=[tokenizer.decode([i]) for i in longest],
     )

@@ -36,18 +36,29 @@ class Shield:
         self._tails = tuple({literal[n:] for literal in longest_first for n in range(1, len(literal))})
 
     def cover(self, value: Any, mark: str) -> Any:
-        """`value` with every text in it marked; lists and objects are walked through, keys included."""
+        """`value` with every text in it marked; lists and objects are walked through.
+
+        Keys and roles are marked inside only: templates compare them, and write what belongs beside them.
+        """
         if isinstance(value, str):
-            return self._cover_text(value, mark)
+            return self._cover_ends(self._cover_inside(value, mark), mark)
         if isinstance(value, Mapping):
-            return {self.cover(key, mark): self.cover(item, mark) for key, item in value.items()}
+            return {
+                self._cover_inside(key, mark): self._cover_inside(item, mark)
+                if key == "role" and isinstance(item, str)
+                else self.cover(item, mark)
+                for key, item in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self.cover(item, mark) for item in value]
         return value
 
-    def _cover_text(self, text: str, mark: str) -> str:
+    def _cover_inside(self, text: str, mark: str) -> str:
         if any(literal in text for literal in self._literals):
-            text = self._within.sub(mark, text)
+            return self._within.sub(mark, text)
+        return text
+
+    def _cover_ends(self, text: str, mark: str) -> str:
         bare = text.rstrip()
         if bare.endswith(self._heads):
             text = bare + mark + text[len(bare) :]

@@ -91,7 +91,9 @@ class Renderer:
         given = {"messages": [_message(message, n) for n, message in enumerate(messages, 1)], "tools": tools}
         shield, start, stop = unused([self.tokenizer.template, given], 3)
         covered = self._shield.cover(given, shield)
-        text = self._text({**covered, SPAN_START: start, SPAN_STOP: stop, "add_generation_prompt": prompt})
+        text = self._text(
+            shield, {**covered, SPAN_START: start, SPAN_STOP: stop, "add_generation_prompt": prompt}
+        )
         trained = False
         for part in re.split(f"({self._shield.pattern}|{start}|{stop})", text):
             if part in (start, stop):
@@ -101,11 +103,12 @@ class Renderer:
             elif part:
                 yield self.tokenizer.encode(part.replace(shield, "")), trained
 
-    def _text(self, variables: Mapping[str, Any]) -> str:
+    def _text(self, shield: str, variables: Mapping[str, Any]) -> str:
         try:
             return self._template.render(**self.tokenizer.names, **variables)
         except jinja2.TemplateError as error:
-            raise Refused(f"the chat template refuses the messages: {error.message}") from error
+            reason = str(error.message).replace(shield, "")
+            raise Refused(f"the chat template refuses the messages: {reason}") from error
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(
                 f"the chat template fails on the messages ({error}); look at their fields"

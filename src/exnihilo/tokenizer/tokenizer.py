@@ -92,6 +92,10 @@ class Tokenizer:
             )
         return loaded
 
+    def with_template(self, template: str) -> Tokenizer:
+        """The same tokenizer with another chat template, and so with another fingerprint."""
+        return Tokenizer(self._backend, config=self._config, template=template, where=self._where)
+
     def save(self, folder: Path | str, *, max_length: int | None = None) -> None:
         """Write the files of `TOKENIZER_FILES`; beyond `max_length` tokens `transformers` warns."""
         folder = Path(folder)
@@ -110,7 +114,10 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """blake3 of the canonical `tokenizer.json` and the chat template, in hexadecimal."""
-        canonical = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, separators=(",", ":"))
+        content = json.loads(self._backend.to_str())
+        # No id depends on it here, and `transformers` writes an empty one when it saves the folder again.
+        del content["post_processor"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return blake3(f"{canonical}\0{self.template}".encode()).hexdigest()
 
     @property

@@ -1,4 +1,5 @@
-"""What training costs, counted from the shape of the model, and the settings derived for what is not given."""
+"""What training costs, counted from the shape of the model, and the settings derived for what is not
+given."""
 
 from __future__ import annotations
 
@@ -6,38 +7,41 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exnihilo.core.progress import short
+from exnihilo.core.config import validate
+from exnihilo.core.progress import clock_time, short
 from exnihilo.model.config import DecoderConfig
-from exnihilo.train.config import ModelShape, OptimizerConfig
+from exnihilo.train.config import DEFAULT_RATES, ModelShape, OptimizerConfig
 
 if TYPE_CHECKING:
     from exnihilo.tokens.batch import Batch
 
-# Width per block. Transformers of equal size are about equally good from 30 to 100 (arXiv 2001.08361, figure 5);
-# deep and thin ones waste a CPU's caches, wide and shallow ones put small models' parameters into the embedding.
+# Width per block. Transformers of equal size are about equally good from 30 to 100 (arXiv 2001.08361, figure
+# 5); deep and thin ones waste a CPU's caches, wide and shallow ones put small models' parameters into the
+# embedding.
 ASPECT = 48
 TOKENS_PER_PARAMETER = 20  # compute-optimal (arXiv 2203.15556)
 MOST_EPOCHS = 4  # up to here, repeated text is worth almost as much as new (arXiv 2305.16264)
 LARGEST_DEFAULT = 5_000_000  # parameters: what two CPU cores train in minutes
-# Tokens of a step per square root of training tokens: 2,048 at 2.5 million, as tried on two cores. The critical
-# batch grows about so with the length of training (arXiv 2410.21676).
+# Tokens of a step per square root of training tokens: 2,048 at 2.5 million, as tried on two cores. The
+# critical batch grows about so with the length of training (arXiv 2410.21676).
 BATCH_SCALE = 2048 / math.sqrt(2.5e6)
+TYPICAL_UTILISATION = 0.35  # model FLOPs over the measured peak, as seen with small decoders on two cores
 LENGTHS = ((20_000_000, 256), (200_000_000, 512), (2_000_000_000, 1024), (math.inf, 2048))
 
 
 def flops_per_token(config: DecoderConfig, mean_keys: float) -> float:
     """FLOPs to train on one token that attends to `mean_keys` keys on average (itself included).
 
-    `6 x multiplying parameters + 12 x layers x attention width x mean keys`: two per multiply-add, once forward
-    and twice backward. The output head is in, the embedding look-up is not; norms and softmax are left out (below
-    1 %). Full causal attention over T positions has (T + 1) / 2 mean keys.
+    `6 x multiplying parameters + 12 x layers x attention width x mean keys`: two per multiply-add, once
+    forward and twice backward. The output head is in, the embedding look-up is not; norms and softmax are
+    left out (below 1 %). Full causal attention over T positions has (T + 1) / 2 mean keys.
     """
     return 6 * config.multiplying_parameters + 12 * config.depth * config.attention_width * mean_keys
 
 
 def batch_flops(config: DecoderConfig, batch: Batch) -> float:
-    """FLOPs to train on a batch: `flops_per_token` for each, with padding left out and the keys that its packing
-    lets it attend to, and the output head only where the loss has weight."""
+    """FLOPs to train on a batch: `flops_per_token` for each, with padding left out and the keys that its
+    packing lets it attend to, and the output head only where the loss has weight."""
     real = batch.segments >= 0
     tokens = int(real.sum())
     keys = int((batch.positions[real] + 1).sum())
@@ -73,7 +77,7 @@ def derive(
     """Fill in what is not given, from the size of the model and of the corpus. Deterministic, and the same on
     every machine.
 
-    Raises ValueError for a contradictory shape (as `DecoderConfig`).
+    Raises ConfigError for a contradictory shape (as `DecoderConfig`).
     """
     reasons: list[str] = []
     params = shape.params
@@ -89,7 +93,8 @@ def derive(
     if steps is None and train_tokens is None:
         train_tokens = min(TOKENS_PER_PARAMETER * decoder.parameters, MOST_EPOCHS * corpus_tokens)
         reasons.append(
-            f"train_tokens {short(train_tokens)}: {TOKENS_PER_PARAMETER} a parameter, at most {MOST_EPOCHS} epochs"
+            f"train_tokens {short(train_tokens)}: {TOKENS_PER_PARAMETER} a parameter, "
+            f"at most {MOST_EPOCHS} epochs"
         )
     if train_tokens is None:
         assert steps is not None
@@ -113,11 +118,11 @@ def derive(
 def _decoder(shape: ModelShape, params: int | None, vocab_size: int, reasons: list[str]) -> DecoderConfig:
     if params is not None:
         decoder = _of_size(shape, params, vocab_size)
-        why = f"of {ASPECT} ± half the aspect, nearest to {short(params)} parameters"
+        why = f"nearest to {short(params)} parameters at a width of about {ASPECT} a block"
     else:
         depth = shape.depth or max(1, round((shape.width or ASPECT) / ASPECT))
         decoder = _complete(shape, vocab_size, depth, shape.width or _width_of(depth))
-        why = f"width about {ASPECT} a block"
+        why = f"a width of about {ASPECT} a block"
     share = vocab_size * decoder.width * (1 if decoder.tied else 2) / decoder.parameters
     reasons.append(f"depth {decoder.depth}, width {decoder.width}: {why}")
     reasons.append(f"heads {decoder.heads} of {decoder.head_dim}, hidden {decoder.hidden}: 8/3 of the width")
@@ -132,45 +137,52 @@ def _width_of(depth: int) -> int:
 
 
 def _of_size(shape: ModelShape, params: int, vocab_size: int) -> DecoderConfig:
-    """The depth and width whose size is within 5 % of `params`, or else nearest; of several, the best aspect."""
+    """The depth and width whose size is within 5 % of `params`, or else nearest; of several, the best
+    aspect."""
     candidates = []
-    for width in range(32, 8193, 32):
-        for depth in range(max(1, width // (2 * ASPECT)), max(1, 2 * width // ASPECT) + 1):
+    for width in [*range(16, 128, 16), *range(128, 8193, 32)]:
+        if candidates and width * vocab_size > params:
+            break
+        one = _complete(shape, vocab_size, 1, width)
+        block = one.block_parameters + 2 * width + 2 * one.head_dim
+        exact = 1 + (params - one.parameters) / block
+        shallowest, deepest = max(1, width // (2 * ASPECT)), max(1, 2 * width // ASPECT)
+        for depth in {min(max(round_(exact), shallowest), deepest) for round_ in (math.floor, math.ceil)}:
             decoder = _complete(shape, vocab_size, depth, width)
             miss = abs(math.log(decoder.parameters / params))
             skew = abs(math.log(width / depth / ASPECT))
             # Widths of whole heads of 64 multiply faster than those between.
-            candidates.append((max(miss, 0.05), skew + 0.2 * (width % 64 != 0), miss, decoder))
-        if width * vocab_size > params:
-            break
+            candidates.append((max(miss, 0.05), skew + 0.3 * (width % 64 != 0), miss, decoder))
     return min(candidates, key=lambda candidate: candidate[:3])[3]
 
 
 def _complete(shape: ModelShape, vocab_size: int, depth: int, width: int) -> DecoderConfig:
-    head_dim = shape.head_dim or (64 if width % 64 == 0 and width >= 128 else 32 if width >= 64 else 16)
+    fitting = [size for size in (64, 32, 16) if width % size == 0 and width >= 2 * size]
+    head_dim = shape.head_dim or next(iter(fitting), 16)
     heads = shape.heads or max(1, width // head_dim)
-    return DecoderConfig(
-        vocab_size=vocab_size,
-        width=width,
-        depth=depth,
-        heads=heads,
-        kv_heads=shape.kv_heads or heads,
-        head_dim=head_dim,
-        hidden=shape.hidden or max(32, 32 * round(width * 8 / 3 / 32)),
-        tied=shape.tied,
-        rope_theta=shape.rope_theta,
-        max_length=shape.max_length or 2,
-    )
+    values = {
+        "vocab_size": vocab_size,
+        "width": width,
+        "depth": depth,
+        "heads": heads,
+        "kv_heads": shape.kv_heads or heads,
+        "head_dim": head_dim,
+        "hidden": shape.hidden or max(32, 32 * round(width * 8 / 3 / 32)),
+        "tied": shape.tied,
+        "rope_theta": shape.rope_theta,
+        "max_length": shape.max_length or 2,
+    }
+    return validate(DecoderConfig, values, where="model")
 
 
 def _rates(optimizer: OptimizerConfig, decoder: DecoderConfig, reasons: list[str]) -> OptimizerConfig:
-    """Learning rates tried on small decoders. Muon's updates have a spectral norm of their own, whatever the width;
-    AdamW's grow with it, so its rate falls (arXiv 2203.03466, with a root instead of the full inverse)."""
-    if optimizer.name == "muon":
-        lr, lr_embedding, why = 0.02, 0.004, "Muon's, of any width"
-    else:
-        lr = lr_embedding = round(0.003 * math.sqrt(192 / decoder.width), 6)
-        why = "0.003·√(192 / width), for AdamW"
+    """Muon's updates have the same spectral norm at any width; AdamW's grow with it, so its rate falls
+    (arXiv 2203.03466, with the root instead of the full inverse)."""
+    lr, lr_embedding = DEFAULT_RATES[optimizer.name]
+    why = "Muon's, for any width"
+    if optimizer.name == "adamw":
+        why = f"{lr:g}·√(192 / width), for AdamW"
+        lr = lr_embedding = round(lr * math.sqrt(192 / decoder.width), 6)
     if optimizer.lr is None:
         reasons.append(f"optimizer.lr {lr:g}: {why}")
     if optimizer.lr_embedding is None:
@@ -181,3 +193,23 @@ def _rates(optimizer: OptimizerConfig, decoder: DecoderConfig, reasons: list[str
             "lr_embedding": lr_embedding if optimizer.lr_embedding is None else optimizer.lr_embedding,
         }
     )
+
+
+def estimated_cost(
+    decoder: DecoderConfig, steps: int, rows: int, length: int, micro_rows: int | None
+) -> list[str]:
+    """What training will take: FLOPs, time at `TYPICAL_UTILISATION` of this CPU's measured peak, memory."""
+    from exnihilo.core.machine import matmul_peak
+
+    flops = steps * rows * length * flops_per_token(decoder, (length + 1) / 2)
+    peak = matmul_peak()
+    seconds = flops / (TYPICAL_UTILISATION * peak)
+    # Float32: weights, gradients and two moments; of each token in the pass the residual stream and what each
+    # block keeps for its gradient, and the logits with their softmax and gradient.
+    kept = decoder.depth * (12 * decoder.width + 4 * decoder.hidden) + 3 * decoder.vocab_size
+    memory = 4 * (4 * decoder.parameters + (micro_rows or rows) * length * kept)
+    return [
+        f"{short(steps * rows * length)} tokens, {short(flops)} FLOPs",
+        f"about {clock_time(seconds)} at {TYPICAL_UTILISATION:.0%} of this CPU's {short(peak)} FLOP/s",
+        f"about {memory / 2**30:.2g} GiB of memory",
+    ]

@@ -110,8 +110,8 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
 
 
 def discard_after(folder: Path, step: int) -> None:
-    """Remove the checkpoints of later steps, which belong to a line of training that has been left, and what a
-    killed process left half written."""
+    """Remove the checkpoints of later steps, which belong to a line of training that has been left, and what
+    a killed process left half written."""
     for path in folder.glob(".step-*.tmp"):
         shutil.rmtree(path)
     for path in complete(folder):

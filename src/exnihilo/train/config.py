@@ -14,6 +14,11 @@ HORIZON: dict[str, Any] = {"horizon": True}
 """Marks a field that a run under way may be continued with after it changed."""
 
 
+DEFAULT_RATES = {"muon": (0.02, 0.004), "adamw": (0.003, 0.003)}
+"""Peak learning rates (of the matrices, of embedding, head and norms) where a config leaves them open; tried
+on decoders of width 192."""
+
+
 class ModelShape(Config):
     """How large the model is: one dial, `params` or `depth`; what is not given is derived."""
 
@@ -23,18 +28,24 @@ class ModelShape(Config):
     depth: int | None = Field(default=None, ge=1, description="blocks; sets the width, unless that is given")
     width: int | None = Field(default=None, ge=8, description="size of the residual stream")
     heads: int | None = Field(default=None, ge=1, description="query heads")
-    kv_heads: int | None = Field(default=None, ge=1, description="key and value heads; none: as many as heads")
+    kv_heads: int | None = Field(
+        default=None, ge=1, description="key and value heads; none: as many as heads"
+    )
     head_dim: int | None = Field(default=None, ge=2, description="size of a head; even")
     hidden: int | None = Field(default=None, ge=8, description="inner size of the feed-forward network")
     tied: bool = Field(default=True, description="the output head is the embedding matrix")
     rope_theta: float = Field(default=10_000.0, gt=0, description="base of the rotary frequencies")
-    max_length: int | None = Field(default=None, ge=2, description="context in tokens; none: the training length")
+    max_length: int | None = Field(
+        default=None, ge=2, description="context in tokens; none: the training length"
+    )
 
     @model_validator(mode="after")
     def _one_dial(self) -> ModelShape:
         given = [name for name in ("depth", "width") if getattr(self, name) is not None]
         if self.params is not None and given:
-            raise ValueError(f"params and {' and '.join(given)} both set the size; give params alone, or drop it")
+            raise ValueError(
+                f"params and {' and '.join(given)} both set the size; give params alone, or drop it"
+            )
         return self
 
 

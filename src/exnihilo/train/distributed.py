@@ -25,8 +25,7 @@ def device() -> torch.device:
 
 
 def own_rows(rows: int) -> tuple[int, int]:
-    """This rank's share of a batch's rows, as (start, stop); shares differ by one row at most and may be
-    empty."""
+    """This rank's share of a batch's rows, as (start, stop); shares differ by one row at most."""
     rank, size = world()
     return rows * rank // size, rows * (rank + 1) // size
 

@@ -6,11 +6,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from exnihilo.core.errors import Refused
-from exnihilo.train.config import OptimizerConfig
+from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig
 from exnihilo.train.muon import Muon
-
-DEFAULT_RATES = {"muon": (0.02, 0.004), "adamw": (0.002, 0.002)}
-"""Peak learning rates (matrices, embedding and the rest) of a config that leaves them open."""
 
 
 class Optimizers:

@@ -48,8 +48,8 @@ def check(verifier: Mapping[str, Any], reply: str) -> Verdict:
 
 
 def final_code(reply: str) -> str:
-    """The last backticked span, or the reply itself without its full stop."""
-    spans = _SPAN.findall(reply)
+    """The last backticked span, or the reply itself without its full stop where backticks are absent or unpaired."""
+    spans = _SPAN.findall(reply) if reply.count("`") % 2 == 0 else []
     return spans[-1].strip() if spans else reply.strip().removesuffix(".")
 
 

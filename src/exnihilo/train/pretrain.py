@@ -1,0 +1,181 @@
+"""The stage `pretrain`: a decoder trained from nothing on token sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from exnihilo.core.config import Count, TokensRef
+from exnihilo.core.errors import ConfigError
+from exnihilo.core.seeds import derive as derive_seed
+from exnihilo.core.stage import Inputs, Stage
+from exnihilo.core.workspace import Workspace
+from exnihilo.train.config import COSMETIC, HORIZON, FitConfig, ModelShape
+
+if TYPE_CHECKING:
+    from exnihilo.tokens.batch import Batch
+    from exnihilo.tokens.shards import TokenSet
+    from exnihilo.train.budget import Plan
+
+
+class PretrainConfig(FitConfig):
+    """Train a decoder on the documents of one or several token sets."""
+
+    tokens: TokensRef | list[TokensRef] = Field(description="token sets of one tokenizer")
+    weights: list[float] | None = Field(
+        default=None,
+        description="share of rows from each token set; none: by size, so that all have the same epochs",
+    )
+    model: ModelShape = Field(default=ModelShape(), description="size of the model")
+    train_tokens: Count | None = Field(
+        default=None, ge=1, description="tokens to train on, instead of steps", json_schema_extra=HORIZON
+    )
+    rows: int | None = Field(
+        default=None, ge=1, description="rows of a step; none: from the length of training"
+    )
+    length: int | None = Field(
+        default=None, ge=2, description="tokens of a row; none: from the length of training"
+    )
+    validation_rows: int = Field(
+        default=64, ge=0, description="held-out rows of a validation; 0: none", json_schema_extra=COSMETIC
+    )
+    sample_prompts: list[str] = Field(
+        default=[""], description="texts continued now and then, for the report", json_schema_extra=COSMETIC
+    )
+    sample_tokens: int = Field(
+        default=64, ge=1, description="longest sample in tokens", json_schema_extra=COSMETIC
+    )
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> PretrainConfig:
+        if self.steps is not None and self.train_tokens is not None:
+            raise ValueError("steps and train_tokens both say how long to train; give one")
+        return self
+
+
+def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
+    """Train and write the model folder, with the tokenizer of the token sets.
+
+    Raises what `fit` does, and Refused for token sets or a tokenizer that are unfit.
+    """
+    import torch
+
+    from exnihilo.core.progress import short
+    from exnihilo.model.decoder import Decoder
+    from exnihilo.model.folder import save_model
+    from exnihilo.objectives.causal import causal
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+    from exnihilo.tokens.sampler import DocumentRows
+    from exnihilo.train import distributed
+    from exnihilo.train.fit import fit
+    from exnihilo.train.prefetch import Prefetch
+    from exnihilo.train.samples import Prompt, Samples
+    from exnihilo.train.validation import HeldOutLoss
+
+    sets = _token_sets(_folders(inputs))
+    tokenizer = Tokenizer.load(sets[0].tokenizer)
+    _ = tokenizer.pad  # Refused where it also ends texts
+    for one in sets:
+        one.check_tokenizer(tokenizer)
+    plan = _plan(config, sets)
+    for reason in plan.reasons:
+        work.event("derived", message=reason)
+
+    rows = DocumentRows(sets, config.weights, plan.rows, plan.length, derive_seed(work.seed, "order"))
+    epochs = rows.epochs(plan.steps)
+    torch.manual_seed(derive_seed(work.seed, "init"))
+    model = Decoder(plan.decoder).to(distributed.device())
+    held_out = _held_out_rows(config, plan, inputs, work.seed)
+    validate = (
+        None if held_out is None else HeldOutLoss(model, held_out, tokenizer.token_bytes, rows=plan.rows)
+    )
+    prompts = [Prompt(text, [tokenizer.bos, *tokenizer.encode(text)]) for text in config.sample_prompts]
+    sample = Samples(model, tokenizer, prompts, work, temperature=0.8, max_new=config.sample_tokens)
+    settings = config.model_copy(update={"steps": plan.steps, "optimizer": plan.optimizer})
+    with Prefetch(rows) as source:
+        result = fit(
+            model,
+            causal,
+            source,
+            settings,
+            work,
+            validate=validate,
+            sample=sample if prompts else None,
+        )
+    save_model(model, sets[0].tokenizer, work.path)
+    work.summary |= {
+        "parameters": plan.decoder.parameters,
+        **result.summary(),
+        "epochs": epochs,
+        "derived": plan.reasons,
+    }
+    read = ", ".join(f"{name} {times:.2f} times" for name, times in epochs.items())
+    measured = ", ".join(f"{name} {value:.4g}" for name, value in (result.counters.validation or {}).items())
+    work.lines += [
+        f"{short(plan.decoder.parameters)} parameters, depth {plan.decoder.depth}, "
+        f"width {plan.decoder.width}; {short(result.counters.tokens)} tokens in {plan.steps} steps; read {read}",
+        f"held out: {measured}" if measured else "no held-out text, so no validation",
+    ]
+
+
+def estimate(config: PretrainConfig, inputs: Inputs) -> list[str]:
+    """What a dry run tells: derived settings, FLOPs, time on this machine, memory. Empty without the
+    tokens."""
+    from exnihilo.train.budget import estimated_cost
+
+    if "tokens" not in inputs:
+        return []
+    plan = _plan(config, _token_sets(_folders(inputs), verify=False))
+    return [
+        *plan.reasons,
+        *estimated_cost(plan.decoder, plan.steps, plan.rows, plan.length, config.micro_rows),
+    ]
+
+
+def _token_sets(folders: list[Path], split: str = "train", *, verify: bool = True) -> list[TokenSet]:
+    from exnihilo.tokens.shards import TokenSet
+
+    return [TokenSet.open(folder, split, verify=verify) for folder in folders]
+
+
+def _plan(config: PretrainConfig, sets: list[TokenSet]) -> Plan:
+    from exnihilo.train.budget import derive
+
+    if config.weights is not None and len(config.weights) != len(sets):
+        raise ConfigError(
+            f"weights: {len(config.weights)} given for {len(sets)} token sets; give one for each"
+        )
+    return derive(
+        config.model,
+        config.optimizer,
+        vocab_size=sets[0].vocab_size,
+        corpus_tokens=sum(one.tokens for one in sets),
+        steps=config.steps,
+        train_tokens=config.train_tokens,
+        rows=config.rows,
+        length=config.length,
+    )
+
+
+def _held_out_rows(config: PretrainConfig, plan: Plan, inputs: Inputs, seed: int) -> Batch | None:
+    """Rows of the held-out split, each text at most once; None where there is none or none is wanted."""
+    from exnihilo.tokens.sampler import DocumentRows
+    from exnihilo.tokens.shards import splits
+
+    having = [folder for folder in _folders(inputs) if "held_out" in splits(folder)]
+    sets = [one for one in _token_sets(having, "held_out") if one.tokens > one.documents]
+    positions = sum(one.tokens - one.documents for one in sets)
+    if not positions or not config.validation_rows:
+        return None
+    rows = max(1, min(config.validation_rows, positions // plan.length))
+    return DocumentRows(sets, None, rows, plan.length, derive_seed(seed, "held out")).next(0)
+
+
+def _folders(inputs: Inputs) -> list[Path]:
+    given = inputs["tokens"]
+    return [given] if isinstance(given, Path) else list(given.values())
+
+
+STAGE = Stage("pretrain", "model", PretrainConfig, run, "Train a decoder from nothing on token sets.")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from exnihilo.core.artifact import Artifact
+from exnihilo.core.build import build
+from exnihilo.core.config import validate
+from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.infer.generate import generate
+from exnihilo.infer.sampling import Sampling, of_tokenizer
+from exnihilo.model.config import DecoderConfig
+from exnihilo.model.decoder import Decoder
+from exnihilo.model.folder import load_model, save_model
+from exnihilo.tokenizer.template import Renderer
+from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.train.sft import STAGE, SFTConfig
+
+ANSWERS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}
+
+
+def config(**more: Any) -> SFTConfig:
+    values = {
+        "model": "base",
+        "examples": "chats",
+        "rows": 4,
+        "sample_tokens": 8,
+        "validate_every": 20,
+        **more,
+    }
+    return validate(SFTConfig, values, where="test")
+
+
+def chat(thing: str, colour: str) -> dict[str, Any]:
+    question = {"role": "user", "content": f"What colour is the {thing}?"}
+    return {"messages": [question, {"role": "assistant", "content": f"The {thing} is {colour}."}]}
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(token_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    vocabulary = Tokenizer.load(token_set / "tokenizer").vocab_size
+    shape = {
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "hidden": 96,
+        "max_length": 64,
+    }
+    folder = tmp_path_factory.mktemp("models") / "base"
+    save_model(Decoder(DecoderConfig(vocab_size=vocabulary, **shape)), token_set / "tokenizer", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples") / "chats"
+    rows = [chat(*pair) for pair in ANSWERS.items()]
+    too_long = chat("x" * 200, "long")
+    empty = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": " "}]}
+    write(folder / "train.jsonl", rows * 6 + [too_long, empty])
+    write(folder / "validation.jsonl", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(base: Path, examples: Path, token_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    out = tmp_path_factory.mktemp("run") / "sft"
+    settings = config(steps=60, replay="tokens", replay_rows=1, optimizer={"lr": 0.02, "lr_embedding": 0.01})
+    return build(STAGE, settings, {"model": base, "examples": examples, "replay": token_set}, out, seed=1)
+
+
+def records(artifact: Artifact, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (artifact.path / name).read_text().splitlines()]
+
+
+def test_it_answers_and_stops(made: Artifact) -> None:
+    model, tokenizer = load_model(made.path), Tokenizer.load(made.path)
+    renderer = Renderer(tokenizer)
+    prompts = [renderer.prompt(chat(*pair)["messages"][:1]) for pair in ANSWERS.items()]
+    said = generate(model, prompts, Sampling(max_new=24), **of_tokenizer(tokenizer))
+    assert [tokenizer.decode(one.ids) for one in said] == [f"The {t} is {c}." for t, c in ANSWERS.items()]
+    assert all(one.ids[-1] == tokenizer.end for one in said)  # sft-1: the end of a turn is trained
+
+
+def test_records_and_summary(made: Artifact) -> None:
+    lines = records(made, "metrics.jsonl")
+    validated = [(line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line]
+    assert [step for step, _ in validated] == [20, 40, 60]
+    assert validated[-1][1] < 0.1 < 1.0 < lines[0]["loss"]
+    assert all("validation_bits_per_byte" in line for line in lines if "validation_loss" in line)
+    samples = records(made, "samples.jsonl")
+    assert {sample["prompt"] for sample in samples} == {f"What colour is the {thing}?" for thing in ANSWERS}
+    assert samples[-1]["text"].startswith("The coal is")
+    summary = made.manifest["metrics"]
+    assert summary["conversations"] == 24
+    assert summary["left_out"] == {"too long": 1, "empty answer": 1}
+
+
+def test_what_is_left_out_is_told_by_line(made: Artifact) -> None:
+    events = [json.loads(line) for line in (made.path.parent / "events.jsonl").read_text().splitlines()]
+    told = next(event["message"] for event in events if event["event"] == "left_out")
+    assert told == "train.jsonl: 2 rows left out: 1 too long (line 25), 1 empty answer (line 26)"
+
+
+def test_loss_counts_answers_alone(base: Path, tmp_path: Path) -> None:
+    """sft-2: what the user says has no weight, so other words there, as many, leave the first loss as it is."""
+    losses = []
+    for word in ("blue", "red"):
+        row = chat("sky", "blue")
+        row["messages"].append({"role": "user", "content": f"The {word} blood?"})
+        file = write(tmp_path / f"{word}.jsonl", [row])
+        settings = config(steps=1, rows=1, optimizer={"lr": 0.0, "lr_embedding": 0.0}, sample_prompts=[])
+        artifact = build(STAGE, settings, {"model": base, "examples": file}, tmp_path / word, seed=1)
+        losses.append(records(artifact, "metrics.jsonl")[0]["loss"])
+        assert artifact.manifest["metrics"]["tokens"] > 0
+        for a, b in zip(load_model(artifact.path).parameters(), load_model(base).parameters(), strict=True):
+            assert torch.equal(a, b)  # a rate of 0 trains nothing
+    assert losses[0] == losses[1]
+
+
+def test_epochs_set_the_steps_and_a_file_is_enough(base: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "chats.jsonl", [chat("sky", "blue")] * 12)
+    artifact = build(
+        STAGE,
+        config(epochs=3, rows=1, length=64),
+        {"model": base, "examples": file},
+        tmp_path / "sft",
+        seed=1,
+    )
+    summary = artifact.manifest["metrics"]
+    # Each conversation takes its tokens but the last as positions of a row.
+    tokenizer = Tokenizer.load(base)
+    size = len(Renderer(tokenizer).render(chat("sky", "blue")["messages"]).ids) - 1
+    rows = -(-12 // (64 // size))
+    assert summary["steps"] == 3 * rows and summary["epochs"] == pytest.approx(3.0)
+    assert summary["tokens"] == 3 * 12 * size
+    assert "no validation" in artifact.manifest["lines"][1]
+
+
+def test_tok_12_a_model_whose_pad_ends_texts_is_refused(base: Path, examples: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    for pad in ("<|end|>", None):
+        path.write_text(json.dumps({**settings, "pad_token": pad}))
+        with pytest.raises(Refused, match=r"set \"pad_token\" in tokenizer_config.json to a special token"):
+            build(STAGE, config(), {"model": folder, "examples": examples}, tmp_path / "sft", seed=1)
+
+
+def test_bad_inputs_are_told(base: Path, examples: Path, tmp_path: Path) -> None:
+    def attempt(error: type[Exception], complaint: str, given: Path, **more: Any) -> None:
+        with pytest.raises(error, match=complaint):
+            build(STAGE, config(**more), {"model": base, "examples": given}, tmp_path / "sft", seed=1)
+
+    attempt(ConfigError, "length: 65 tokens, and the model's context is 64", examples, length=65)
+    attempt(Refused, "no train.jsonl there", base)
+    long_only = write(tmp_path / "long.jsonl", [chat("x" * 200, "long")])
+    attempt(Refused, r"nothing to train on; left out: 1 too long \(line 1\)", long_only)
+    for values, complaint in (
+        ({"steps": 3, "epochs": 1}, "steps and epochs both say"),
+        ({"replay_rows": 2}, "replay_rows is given without replay"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            config(**values)

@@ -116,7 +116,7 @@ def test_without_a_checkpoint_a_killed_stage_begins_with_an_empty_folder(
 
 
 def wait_for(path: Path) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if path.exists():
             return
         time.sleep(0.01)
@@ -185,18 +185,22 @@ def test_a_second_signal_ends_the_process_at_once(
 ) -> None:
     def deaf(config: Any, inputs: Any, work: Any) -> None:
         (work.path / "busy").write_text("x")
-        stop = time.monotonic() + 60
+        stop = time.monotonic() + 120
         while time.monotonic() < stop:
             time.sleep(0.01)
+            if work.stop_requested():
+                (work.path / "heard").write_text("and not heeded")
 
     stage = Stage("collect", "corpus", toys.collect.config, deaf, "")
     pid = start(lambda: build(stage, stage.config(), {}, tmp_path / "corpus", seed=1) and None)
     wait_for(tmp_path / "corpus.partial" / "busy")
     os.kill(pid, signal.SIGTERM)
-    time.sleep(0.1)
+    wait_for(tmp_path / "corpus.partial" / "heard")
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGTERM)
+    began = time.monotonic()
     assert ended(pid) == 143
+    assert time.monotonic() - began < 60
 
 
 def test_a_stage_that_ends_after_a_signal_is_published_before_the_run_stops(

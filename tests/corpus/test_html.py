@@ -43,7 +43,8 @@ def test_structure_is_kept() -> None:
     text = text_of(
         f"<main><h1>Rivers</h1><p>{PROSE}</p><ul><li>first <a href='x'>one</a></li><li>second</li></ul>"
         "<pre>def f(x):\n    return x\n</pre>"
-        "<figure><pre>let x = 1;</pre><img alt='GONE'><figcaption>Listing 1</figcaption></figure><p>河水上涨 &amp; more.</p></main>"
+        "<figure><pre>let x = 1;</pre><img alt='GONE'><figcaption>Listing 1</figcaption></figure>"
+        "<p>河水上涨 &amp; more.</p></main>"
     )
     lines = text.split("\n")
     assert lines[0] == "Rivers"

@@ -186,7 +186,7 @@ def test_serve_7_generation_stops_when_the_client_leaves(serve: Serve, endless: 
         next(pieces)
         assert server.health()["active"] == 1
     # 4,000 tokens take several seconds.
-    _wait(lambda: server.app.state.engine.active == 0, 1.0)
+    _wait(lambda: server.app.state.engine.active == 0, 2.0)
 
 
 def test_a_client_that_leaves_while_it_waits_frees_its_place(serve: Serve, endless: Path) -> None:

@@ -74,6 +74,16 @@ def test_answers_are_checked_by_the_held_out_item(run: Path) -> None:
     assert check_answer("How are you?", "Fine.", items).status == "unchecked"
 
 
+def test_other_questions_are_checked_by_the_interpreter() -> None:
+    question = "What does `[2, 3][0] * 7` evaluate to?"
+    right = check_answer(question, "It is `14`.", {})
+    assert (right.status, right.expected, right.by) == ("correct", "14", "interpreter")
+    assert check_answer(question, "`21`", {}).status == "incorrect"
+    unknown = {"A secret?": {"answer": "I don't know.", "verifier": {"kind": "unknown"}}}
+    assert check_answer("A secret?", "I don't know.", unknown).status == "correct"
+    assert check_answer("A secret?", "Yes.", unknown).expected == "I don't know."
+
+
 def test_a_tokenizer_of_another_model_is_refused(run: Path, tmp_path: Path) -> None:
     from exnihilo.model.config import DecoderConfig
     from exnihilo.model.decoder import Decoder

@@ -144,6 +144,7 @@ def test_train_5_resume_says_in_one_sentence_what_it_decided(tmp_path: Path) -> 
         ({"source": {"seed": 9}}, "data differ"),
         ({"source": {"rows": 5}}, "data differ"),
         ({"optimizer": OptimizerConfig(name="adamw")}, "optimizer.name"),
+        ({"steps": 3}, "4 steps are done, and 3 are asked for"),
     ],
 )
 def test_train_5_what_alters_shapes_data_or_optimizer_is_refused(

@@ -20,6 +20,7 @@ from exnihilo.train.config import FitConfig, ScheduleConfig
 from exnihilo.train.fit import fit
 from exnihilo.train.prefetch import Prefetch
 from exnihilo.train.schedules import factor
+from exnihilo.train.telemetry import Peak
 
 
 class Spoiled(CountingRows):
@@ -219,6 +220,44 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path) -> None:
         )
         found.append(weights_of(model))
     assert (found[0] - found[1]).abs().max() < 1e-10 and (found[0] - found[2]).abs().max() < 1e-10
+
+
+def test_perf_2_utilisation_above_the_peak_is_a_warning_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exnihilo.train.fit.device_peak", lambda kind, name: Peak(1e3, "1 kFLOP/s, made up"))
+    work = workspace_at(tmp_path)
+    fit(tiny_decoder(), causal, CountingRows(), FitConfig(steps=4, log_every=1), work)
+    told = [event["message"] for event in events(tmp_path) if event["event"] == "mfu_above_peak"]
+    assert len(told) == 1 and "can't be: peak 1 kFLOP/s, made up" in told[0]
+    assert all(line["mfu"] > 1 for line in metrics(work))
+    assert [e["message"] for e in events(tmp_path) if e["event"] == "peak"] == [
+        "model-FLOPs utilisation (mfu) is of 1 kFLOP/s, made up"
+    ]
+
+
+def test_a_model_of_unknown_flops_has_no_utilisation(tmp_path: Path) -> None:
+    class Bigrams(torch.nn.Module):
+        """The logits of the next id are a row of a table."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(32, 32)
+
+        def hidden(self, tokens: torch.Tensor, positions: Any, segments: Any) -> torch.Tensor:
+            logits: torch.Tensor = self.table(tokens)
+            return logits
+
+        def head(self, hidden: torch.Tensor) -> torch.Tensor:
+            return hidden
+
+    work = workspace_at(tmp_path)
+    result = fit(
+        Bigrams(), causal, CountingRows(), FitConfig(steps=30, optimizer={"lr_embedding": 0.3}), work
+    )
+    lines = metrics(work)
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
+    assert lines[-1]["mfu"] is None and result.counters.flops == 0
 
 
 def test_steps_must_be_given(tmp_path: Path) -> None:

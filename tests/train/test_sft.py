@@ -100,7 +100,7 @@ def test_records_and_summary(made: Artifact) -> None:
     lines = records(made, "metrics.jsonl")
     validated = [(line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line]
     assert [step for step, _ in validated] == [20, 40, 60]
-    assert validated[-1][1] < 0.1 < 1.0 < lines[0]["loss"]
+    assert validated[-1][1] < 0.3 < 1.0 < lines[0]["loss"]
     assert all("validation_bits_per_byte" in line for line in lines if "validation_loss" in line)
     samples = records(made, "samples.jsonl")
     assert {sample["prompt"] for sample in samples} == {f"What colour is the {thing}?" for thing in ANSWERS}
@@ -157,7 +157,7 @@ def test_tok_12_a_model_whose_pad_ends_texts_is_refused(base: Path, examples: Pa
     settings = json.loads(path.read_text())
     for pad in ("<|end|>", None):
         path.write_text(json.dumps({**settings, "pad_token": pad}))
-        with pytest.raises(Refused, match=r"set \"pad_token\" in tokenizer_config.json to a special token"):
+        with pytest.raises(Refused, match=r"pad_token.*set \"pad_token\" in tokenizer_config.json"):
             build(STAGE, config(), {"model": folder, "examples": examples}, tmp_path / "sft", seed=1)
 
 

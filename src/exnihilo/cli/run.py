@@ -96,7 +96,7 @@ def _print_recipe(recipe: Recipe, as_json: bool) -> None:
 
 def _print_plan(recipe: Recipe, folder: Path, only: list[str], force: bool, as_json: bool) -> None:
     from exnihilo.recipes.estimate import estimate
-    from exnihilo.recipes.run import plan
+    from exnihilo.recipes.run import plan, reasons_text
 
     found = plan(recipe, folder, only=only, force=force)
     lines = {
@@ -114,7 +114,7 @@ def _print_plan(recipe: Recipe, folder: Path, only: list[str], force: bool, as_j
     for name in recipe.left_out:
         print(f"{name}: left out, as an input of it is not given")
     for name, status in found.items():
-        because = f" because {'; '.join(status.reasons)}" if status.reasons else ""
+        because = f" because {reasons_text(status)}" if status.reasons else ""
         print(f"{name}: {status.state}{because}")
         for line in lines.get(name, []):
             print(f"    {line}")

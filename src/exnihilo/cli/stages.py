@@ -96,6 +96,7 @@ def _run(
     from exnihilo.core.schema import fields
     from exnihilo.recipes import single
     from exnihilo.recipes.load import load_stage
+    from exnihilo.recipes.run import reasons_text
     from exnihilo.recipes.stages import find
 
     flags = read_keys(keys, fields(find(verb).config))
@@ -113,7 +114,7 @@ def _run(
                 _json({"path": shown(out), "state": found.state, "reasons": found.reasons, "estimate": lines})
             )
         else:
-            because = f" because {'; '.join(found.reasons)}" if found.reasons else ""
+            because = f" because {reasons_text(found)}" if found.reasons else ""
             print("\n".join([f"{shown(out)}: {found.state}{because}", *(f"    {line}" for line in lines)]))
     else:
         made = single.run_stage(planned, out, seed=seed, resume=resume, force=force)

@@ -95,8 +95,9 @@ def curate(config: CurateConfig, corpus: Path, work: Workspace) -> None:
     yardstick = None
     if config.yardstick and placement.held_out:
         texts = ((one.text for one in read_documents(work.path, where)) for where in (TRAIN, HELD_OUT))
-        with work.progress(None, "compressing with xz -9e to compare"):
+        with work.progress(None, "compressing with xz -9e to compare", "bytes") as progress:
             yardstick = Yardstick.measure(*texts)
+            progress.advance(sides[HELD_OUT]["bytes"])
     _report(work, read, sides, removals, placement, yardstick)
 
 

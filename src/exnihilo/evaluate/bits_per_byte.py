@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from exnihilo.tokenizer.tokenizer import Tokenizer
 
 # One forward pass holds at most this many input tokens, and the head at most this many positions: with a
-# vocabulary of 4,096 that is 32 MiB of logits.
-FORWARD_TOKENS = 8192
-HEAD_POSITIONS = 2048
+# vocabulary of 4,096 that is 8 MiB of logits, which a cache still holds.
+FORWARD_TOKENS = 4096
+HEAD_POSITIONS = 512
 # Documents held at once, so that windows of like length can share a forward pass.
 DOCUMENTS_HELD = 128
 

@@ -164,8 +164,13 @@ def _check_only(recipe: Recipe, only: Collection[str]) -> None:
 def _opening(found: Status) -> str:
     if found.state != "stale":
         return "running"
-    more = f" and {len(found.reasons) - 4} more" if len(found.reasons) > 4 else ""
-    return f"stale because {'; '.join(found.reasons[:4])}{more}: running"
+    return f"stale because {reasons_text(found)}: running"
+
+
+def reasons_text(found: Status) -> str:
+    """The reasons on a line: at most four, and of those that are long only the key."""
+    shown = [one if len(one) <= 100 else f"{one.partition(' ')[0]} changed" for one in found.reasons[:4]]
+    return "; ".join(shown) + (f" and {len(found.reasons) - 4} more" if len(found.reasons) > 4 else "")
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from exnihilo.synth.live import judge
 from exnihilo.verify.check import check
 
 
@@ -33,7 +34,7 @@ def check_answer(question: str, answer: str, items: Mapping[str, Mapping[str, An
     """Check an answer by the held-out item of its question (`items` by question), or else by the
     interpreter."""
     item = items.get(question.strip())
-    verifier = _judge(question) if item is None else item["verifier"]
+    verifier = judge(question) if item is None else item["verifier"]
     if verifier is None:
         return Checked("unchecked")
     verdict = check(verifier, answer)
@@ -52,11 +53,3 @@ def _right_answer(verifier: Mapping[str, Any]) -> str | None:
         return "I don't know"
     value = verifier.get("value")
     return None if value is None else str(value)
-
-
-def _judge(question: str) -> Mapping[str, Any] | None:
-    try:
-        from exnihilo.synth.live import judge
-    except ModuleNotFoundError:
-        return None
-    return judge(question)

@@ -27,14 +27,16 @@ def value_question(rng: random.Random, family: str) -> Question | None:
         return None
     answer = repr(found.value)
     steps = ", ".join(f"`{before}` is `{after}`" for before, after in found.steps)
+    # One step is worked out by saying it, so that its two replies are one, in the words that longer ones use.
+    single = len(found.steps) == 1
     return Question(
         family,
         found.structure,
         rng.choice(_VALUE).format(found.source),
         answer,
         code(answer),
-        f"It is `{answer}`.",
-        f"{steps}. So it is `{answer}`.",
+        f"{steps}." if single else f"It is `{answer}`.",
+        f"{steps}." if single else f"{steps}. So it is `{answer}`.",
     )
 
 

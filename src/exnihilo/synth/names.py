@@ -48,7 +48,9 @@ def names_in(documents: Iterable[Document]) -> list[Name]:
             entry = _ENTRY.match(line)
             if entry and entry[1] == f"{module}.{entry[2]}" and not entry[2].startswith("_"):
                 indented = following.strip() if following.startswith("    ") else ""
-                found.append(Name(entry[2], module, _sentence(indented, entry[2]), _parameters(entry[3] or "")))
+                found.append(
+                    Name(entry[2], module, _sentence(indented, entry[2]), _parameters(entry[3] or ""))
+                )
     uses = Counter(name.name for name in found)
     return sorted(
         (n for n in found if uses[n.name] == 1 and len(n.name) > 2), key=lambda n: (n.module, n.name)

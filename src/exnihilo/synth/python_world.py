@@ -28,6 +28,8 @@ FAMILIES = (
     "module", "signature", "purpose", "arithmetic", "sequence", "type", "raises", "truth", "valid", "scope",
 )  # fmt: skip
 WORKED = ("arithmetic", "sequence")
+PRACTICE = 3
+"""Times as many demonstrations of the worked families: one of their steps is seen some twenty times, not six."""
 
 
 class PythonWorldConfig(Config):
@@ -36,7 +38,11 @@ class PythonWorldConfig(Config):
     corpus: CorpusRef = Field(
         description="corpus with the library's documentation; names are taken from its train split"
     )
-    demonstrations: int = Field(900, ge=1, description="training conversations in each family")
+    demonstrations: int = Field(
+        default=1500,
+        ge=1,
+        description="training conversations in a family; three times as many of computations with steps",
+    )
     validation: int = Field(30, ge=1, description="validation conversations in each family")
     held_out: int = Field(120, ge=1, description="evaluation items in each family")
     prompts: int = Field(
@@ -46,7 +52,7 @@ class PythonWorldConfig(Config):
         0.2, gt=0, lt=1, description="share of names, structures and topics kept out of training"
     )
     worked_share: float = Field(
-        0.3, ge=0, le=1, description="share of demonstrations of computations that show their steps"
+        0.4, ge=0, le=1, description="share of demonstrations of computations that show their steps"
     )
 
 
@@ -63,16 +69,16 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
             "collect with `from: {python: true}` before asking questions about it"
         )
     wanted = {
-        "train": config.demonstrations,
         "validation": config.validation,
         "prompts": config.prompts,
         "held_out": config.held_out,
     }
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in wanted}
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in ("train", *wanted)}
     with work.progress(len(FAMILIES), "questions", "families") as progress:
         for family in FAMILIES:
             stream = _questions(family, names, work.seed, config.held_out_share)
-            for split, found in _fill(stream, wanted, family).items():
+            demonstrations = config.demonstrations * (PRACTICE if family in WORKED else 1)
+            for split, found in _fill(stream, {"train": demonstrations} | wanted, family).items():
                 rows[split] += [
                     _row(question, split, i, work.seed, config) for i, question in enumerate(found)
                 ]

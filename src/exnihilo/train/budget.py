@@ -139,7 +139,7 @@ def _width_of(depth: int) -> int:
 def _of_size(shape: ModelShape, params: int, vocab_size: int) -> DecoderConfig:
     """The depth and width whose size is within 5 % of `params`, or else nearest; of several, the best
     aspect."""
-    candidates = []
+    candidates: list[tuple[float, float, float, DecoderConfig]] = []
     for width in [*range(16, 128, 16), *range(128, 8193, 32)]:
         if candidates and width * vocab_size > params:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,53 +12,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from exnihilo.core.errors import ConfigError, Diverged, Interrupted, Refused
+from exnihilo.core.errors import ConfigError, Diverged, Interrupted
 from exnihilo.core.progress import Progress
 from exnihilo.core.seeds import derive
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.loss import Objective
 from exnihilo.tokens.batch import Source
-from exnihilo.tokens.state import check_state
 from exnihilo.train import distributed
 from exnihilo.train.budget import batch_flops
-from exnihilo.train.checkpoint import (
-    Checkpoint,
-    changes,
-    discard_after,
-    load_checkpoint,
-    prune,
-    resume_from,
-    save_checkpoint,
-)
 from exnihilo.train.config import FitConfig
-from exnihilo.train.guard import PATIENCE, Guard
-from exnihilo.train.optimizers import Optimizers
+from exnihilo.train.guard import PATIENCE
 from exnihilo.train.schedules import factor
+from exnihilo.train.state import Counters, TrainingState
 from exnihilo.train.step import Accumulator, StepSums, clip
-from exnihilo.train.telemetry import Average, Meter, Peak, device_peak
+from exnihilo.train.telemetry import Peak, device_peak
 
 Validate = Callable[[], dict[str, float]]
 Sample = Callable[[int], None]
-
-
-@dataclass
-class Counters:
-    """What a run has done so far, sessions before a resume included.
-
-    Attributes:
-        tokens: tokens of accepted steps, padding left out.
-        flops: model FLOPs of accepted steps.
-        skipped: steps that were not taken.
-        best: step and loss of the best validation.
-        validation: the latest validation.
-    """
-
-    tokens: int = 0
-    flops: float = 0.0
-    skipped: int = 0
-    best: dict[str, float] | None = None
-    validation: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +48,7 @@ class FitResult:
         validation = counters.pop("validation") or {}
         return {
             "steps": self.steps,
-            "loss": self.loss,
+            "loss": self.loss if math.isfinite(self.loss) else None,
             **{f"validation_{name}": value for name, value in validation.items()},
             **{name: value for name, value in counters.items() if value is not None},
             "training_seconds": self.seconds,
@@ -126,16 +98,12 @@ class _Run:
     ) -> None:
         self.model, self.source, self.config, self.steps, self.work = model, source, config, steps, work
         self.accumulator = Accumulator(model, objective, config.micro_rows)
-        self.optimizers = Optimizers(model, config.optimizer)
-        self.guard = Guard(config.outlier_sigma)
-        self.average = Average(config.ema)
-        self.counters = Counters()
-        self.meter = Meter()
-        self.leads = distributed.world()[0] == 0
-        self.peak = _peak(model, self.accumulator.device) if self.leads else Peak(None, "n/a")
+        self.state = TrainingState(model, source, config, steps, work)
+        self.leads = self.state.leads
+        self.start = self.state.resume()
+        self.peak = self._peak()
         self.shown: dict[str, Any] = {}
         self.warned = False
-        self.start = self._resume()
 
     def train(self, validate: Validate | None, sample: Sample | None) -> FitResult:
         self.model.train()
@@ -151,13 +119,15 @@ class _Run:
                 if sample is not None and self.leads and self._due(done, self.config.sample_every, 8):
                     sample(done)
                 if improved or sums.stop or self._due(done, self.config.checkpoint_every, 10, at_most=500):
-                    self._save(done)
+                    self.state.save(done)
                 if sums.stop:
+                    distributed.barrier()  # a rank that ends early could take the one that saves with it
                     raise Interrupted(self.work.stop_requested() or signal.SIGTERM)
                 if bar is not None:
                     bar.set(**self.shown)
                     bar.advance()
-        return FitResult(self.steps, self.average.value, self.meter.seconds, self.counters)
+        distributed.barrier()
+        return FitResult(self.steps, self.state.average.value, self.state.meter.seconds, self.state.counters)
 
     def _progress(self, label: str) -> AbstractContextManager[Progress | None]:
         return self.work.progress(self.steps - self.start, label, "steps") if self.leads else nullcontext()
@@ -166,7 +136,7 @@ class _Run:
         # Whatever an objective draws depends on seed and step alone, so that no generator's state is to be
         # saved.
         torch.manual_seed(derive(self.work.seed, "step", step))
-        self.meter.start()
+        self.state.meter.start()
         batch = self.source.next(step, self.model)
         sums = self.accumulator.gradients(batch, self.work.stop_requested)
         norm = float("nan")
@@ -174,23 +144,23 @@ class _Run:
             reason: str | None = "the loss has no weight in this batch"
         else:
             norm = clip(self.accumulator.parameters, self.config.clip)
-            reason = self.guard.judge(sums.loss, norm)
+            reason = self.state.guard.judge(sums.loss, norm)
         tokens = int((batch.segments >= 0).sum())
         flops = batch_flops(self.model.config, batch) if isinstance(self.model, Decoder) else 0.0
         if reason is None:
-            self.optimizers.step(factor(self.config.schedule, step, self.steps))
-            self.counters.tokens += tokens
-            self.counters.flops += flops
-            self.average.update(sums.loss)
-        self.meter.stop(tokens, flops)
+            self.state.optimizers.step(factor(self.config.schedule, step, self.steps))
+            self.state.counters.tokens += tokens
+            self.state.counters.flops += flops
+            self.state.average.update(sums.loss)
+        self.state.meter.stop(tokens, flops / distributed.world()[1])  # utilisation is that of one device
         for remark in self.accumulator.take_remarks():
             self._say("out_of_memory", step + 1, remark)
         if reason is None:
             self._log(step, sums, norm)
         else:
-            self.counters.skipped += 1
+            self.state.counters.skipped += 1
             self._say("skipped", step + 1, f"skipped, {reason}")
-        if self.guard.diverged:
+        if self.state.guard.diverged:
             raise Diverged(
                 f"step {step + 1}: loss or gradient was not finite in {PATIENCE} steps in a row; "
                 "lower optimizer.lr, lengthen schedule.warmup, or look at the data"
@@ -201,21 +171,21 @@ class _Run:
         done = step + 1
         if not (done == 1 or done == self.steps or done % self.config.log_every == 0) or not self.leads:
             return
-        rates = self.meter.take()
+        rates = self.state.meter.take()
         utilisation = self.peak.utilisation(rates.flops)
         self.work.metric(
             step=done,
-            tokens=self.counters.tokens,
+            tokens=self.state.counters.tokens,
             loss=sums.loss,
-            ema=self.average.value,
-            lr=factor(self.config.schedule, step, self.steps) * self.optimizers.lr,
+            ema=self.state.average.value,
+            lr=factor(self.config.schedule, step, self.steps) * self.state.optimizers.lr,
             grad_norm=norm,
             tokens_per_second=rates.tokens,
             mfu=utilisation,
-            time=self.meter.seconds,
+            time=self.state.meter.seconds,
             **sums.metrics,
         )
-        self.shown = {"loss": self.average.value, "tokens/s": round(rates.tokens)}
+        self.shown = {"loss": self.state.average.value, "tokens/s": round(rates.tokens)}
         if utilisation is not None:
             self.shown["mfu"] = f"{utilisation:.0%}"
             if utilisation > 1 and not self.warned:
@@ -230,17 +200,17 @@ class _Run:
         with torch.inference_mode():
             found = validate()
         self.model.train()
-        self.counters.validation = found
+        self.state.counters.validation = found
         self.work.metric(
             step=done,
-            tokens=self.counters.tokens,
+            tokens=self.state.counters.tokens,
             **{f"validation_{name}": value for name, value in found.items()},
         )
         self._say("validated", done, "validation " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))
-        best = self.counters.best
+        best = self.state.counters.best
         if "loss" not in found or (best is not None and found["loss"] >= best["loss"]):
             return False
-        self.counters.best = {"step": done, "loss": found["loss"]}
+        self.state.counters.best = {"step": done, "loss": found["loss"]}
         return True
 
     def _due(self, done: int, every: int | None, parts: int, *, at_most: int | None = None) -> bool:
@@ -251,98 +221,16 @@ class _Run:
             every = every if at_most is None else min(every, at_most)
         return done == self.steps or (every > 0 and done % every == 0)
 
-    def _save(self, done: int) -> None:
-        if self.leads:
-            state = {
-                "steps": self.steps,
-                "counters": asdict(self.counters),
-                "seconds": self.meter.seconds,
-                "average": [self.average.total, self.average.weight],
-                "guard": self.guard.state(),
-                "source": self.source.state(),
-                "config": self.config.model_dump(mode="json"),
-            }
-            folder = self.work.checkpoints
-            save_checkpoint(
-                folder, done, dict(self.model.named_parameters()), self.optimizers.tensors(), state
-            )
-            best = self.counters.best
-            prune(folder, self.config.keep, None if best is None else int(best["step"]))
-        distributed.barrier()
-
-    def _resume(self) -> int:
-        """Go on from the checkpoint that `work.resume` asks for; the number of steps already done."""
-        folder = self.work.checkpoints
-        found, remarks = resume_from(folder, self.work.resume) if self.leads else (None, [])
-        for remark in remarks:
-            self._say("checkpoint_skipped", 0, remark)
-        done = 0
-        if found is not None:
-            done = found.step
-            self._take(found)
-        if self.leads:
-            discard_after(folder, done)
-            self.work.truncate_records(done)
-        if found is not None and found.path.parent.resolve() != folder.resolve():
-            self._save(done)  # so that "auto" continues from here, too
-        if distributed.world()[1] > 1:
-            done = int(distributed.sum_over_ranks([done], self.accumulator.device)[0])
-            if not self.leads and done:
-                self._take(load_checkpoint(folder / f"step-{done:08d}"))
-        return done
-
-    def _take(self, checkpoint: Checkpoint) -> None:
-        saved = checkpoint.state
-        changed = changes(saved["config"], self.config.model_dump(mode="json"))
-        if "optimizer.name" in changed:
-            raise Refused(
-                f"{checkpoint.path}: optimizer.name was {changed['optimizer.name']}; its state does not "
-                "carry over, so keep it or start anew with --resume never"
-            )
-        check_state(saved["source"], self.source.state())
-        load_parameters(self.model, checkpoint)
-        self.optimizers.load(checkpoint.optimizer)
-        self.guard.load(saved["guard"])
-        self.counters = Counters(**saved["counters"])
-        self.average = Average(self.config.ema, *saved["average"])
-        self.meter = Meter(saved["seconds"])
-        listed = "; ".join(f"{key} {values}" for key, values in changed.items())
-        if self.leads:
-            self.work.event(
-                "resumed",
-                step=checkpoint.step,
-                steps=self.steps,
-                changed=changed,
-                message=f"continuing at step {checkpoint.step} of {self.steps} "
-                + (f"(changed: {listed})" if changed else "(config unchanged)"),
-            )
+    def _peak(self) -> Peak:
+        """What utilisation is measured against, told once; n/a where FLOPs are not counted."""
+        if not (self.leads and isinstance(self.model, Decoder)):
+            return Peak(None, "n/a")
+        device = self.accumulator.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        peak = device_peak(device.type, name)
+        self.work.event("peak", message=f"model-FLOPs utilisation (mfu) is of {peak.how}")
+        return peak
 
     def _say(self, name: str, step: int, text: str) -> None:
         if self.leads:
             self.work.event(name, step=step, message=f"step {step}: {text}")
-
-
-def load_parameters(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copy a checkpoint's parameters into `model`. Raises Refused where names or shapes differ."""
-    own = dict(model.named_parameters())
-    different = own.keys() ^ checkpoint.parameters.keys() | {
-        name
-        for name in own.keys() & checkpoint.parameters.keys()
-        if own[name].shape != checkpoint.parameters[name].shape
-    }
-    if different:
-        raise Refused(
-            f"{checkpoint.path}: another shape of model ({len(different)} parameters differ, "
-            f"{min(different)} first); keep the model's settings, or start anew with --resume never"
-        )
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(checkpoint.parameters[name])
-
-
-def _peak(model: nn.Module, device: torch.device) -> Peak:
-    if not isinstance(model, Decoder):
-        return Peak(None, "n/a: FLOPs are counted for decoders only")
-    return device_peak(
-        device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    )

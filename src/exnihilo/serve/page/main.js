@@ -52,7 +52,8 @@ function stop() {
 /** Chips of held-out questions, grouped by family. Each starts a new conversation, as it was asked in evaluation. */
 function showQuestions(questions) {
   byId("examples").hidden = questions.length === 0;
-  const families = Map.groupBy ? Map.groupBy(questions, (q) => q.family) : group(questions);
+  const families = new Map();
+  for (const q of questions) families.set(q.family, [...(families.get(q.family) ?? []), q]);
   byId("families").replaceChildren(
     ...[...families].map(([family, members]) => {
       const row = element("div", "family");
@@ -72,12 +73,6 @@ function showQuestions(questions) {
       return row;
     }),
   );
-}
-
-function group(questions) {
-  const families = new Map();
-  for (const q of questions) families.set(q.family, [...(families.get(q.family) ?? []), q]);
-  return families;
 }
 
 function addModel(model, only) {

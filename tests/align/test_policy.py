@@ -45,7 +45,12 @@ def make_batch(model: Decoder, rows: int = 4, seed: int = 1, reference: Decoder 
     positions = torch.arange(16).expand(rows, 16).contiguous()
     zeros = torch.zeros_like(weights)
     batch = Batch(
-        tokens, positions, segments, targets, weights, {ADVANTAGES: advantages, SAMPLED: zeros, REFERENCE: zeros}
+        tokens,
+        positions,
+        segments,
+        targets,
+        weights,
+        {ADVANTAGES: advantages, SAMPLED: zeros, REFERENCE: zeros},
     )
     kept = weights != 0
     filled = {SAMPLED: zeros.clone(), REFERENCE: zeros.clone()}
@@ -106,7 +111,9 @@ def test_grpo_4_micro_batches_change_nothing(parts: int) -> None:
     model = make_model()
     batch = make_batch(model, reference=make_model(5))
     objective = PolicyGradient(beta=0.3)
-    for a, b in zip(gradients(model, batch, objective), gradients(model, batch, objective, parts), strict=True):
+    for a, b in zip(
+        gradients(model, batch, objective), gradients(model, batch, objective, parts), strict=True
+    ):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-9)
 
 
@@ -156,11 +163,14 @@ def test_pack_3_answers_packed_into_one_row_give_the_same_gradient() -> None:
     batch = make_batch(model, reference=make_model(5))
     used = [int((segment >= 0).sum()) for segment in batch.segments]
     fields = {
-        name: torch.cat([tensor[i, :n] for i, n in enumerate(used)])[None] for name, tensor in batch.fields().items()
+        name: torch.cat([tensor[i, :n] for i, n in enumerate(used)])[None]
+        for name, tensor in batch.fields().items()
     }
     fields["segments"] = torch.cat([torch.full((n,), i) for i, n in enumerate(used)])[None]
     extra = {name: fields.pop(name) for name in (ADVANTAGES, SAMPLED, REFERENCE)}
     packed = Batch(**fields, extra=extra)
     objective = PolicyGradient(beta=0.2)
-    for a, b in itertools.zip_longest(gradients(model, batch, objective), gradients(model, packed, objective)):
+    for a, b in itertools.zip_longest(
+        gradients(model, batch, objective), gradients(model, packed, objective)
+    ):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-9)

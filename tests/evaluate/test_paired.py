@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exnihilo.core.statistics import bootstrap
-from exnihilo.evaluate.paired import default_pairs, macro_bootstrap, paired_differences
+from exnihilo.core.statistics import bootstrap, wilson
+from exnihilo.evaluate.macro import macro_bootstrap, macro_share
+from exnihilo.evaluate.paired import default_pairs, paired_differences
 from exnihilo.evaluate.results import compare_items, compare_text, share
 
 
@@ -16,12 +17,28 @@ def test_eval_14_macro_intervals_cover_93_to_97_percent() -> None:
     sizes = {"a": 60, "b": 90, "c": 150}
     mean = sum(truth.values()) / 3
     generator = np.random.default_rng(5)
-    covered = 0
+    covered = {"share": 0, "bootstrap": 0}
     for trial in range(2000):
         drawn = {name: (generator.random(sizes[name]) < truth[name]).astype(float) for name in truth}
-        interval = macro_bootstrap(drawn, seed=trial, draws=500)
-        covered += interval.low <= mean <= interval.high
-    assert 0.93 <= covered / 2000 <= 0.97
+        share, resampled = macro_share(drawn), macro_bootstrap(drawn, seed=trial, draws=500)
+        assert share.value == pytest.approx(resampled.value) and share.n == resampled.n == 300
+        covered["share"] += share.low <= mean <= share.high
+        covered["bootstrap"] += resampled.low <= mean <= resampled.high
+    assert all(0.93 <= count / 2000 <= 0.97 for count in covered.values()), covered
+
+
+def test_eval_14_families_without_a_success_still_have_an_interval() -> None:
+    """Rare successes, where resampling sees no spread: the interval covers no less than it says."""
+    generator = np.random.default_rng(7)
+    covered = 0
+    for _ in range(1000):
+        drawn = {name: (generator.random(40) < 0.01).astype(float) for name in "abcd"}
+        interval = macro_share(drawn)
+        covered += interval.low <= 0.01 <= interval.high
+    assert covered / 1000 >= 0.95
+    none, every = macro_share({"a": [0.0] * 12, "b": [0.0] * 12}), macro_share({"a": [1.0] * 12})
+    assert none.value == none.low == 0 and 0.1 < none.high < 0.25
+    assert every.value == every.high == 1 and every.low == wilson(12, 12).low
 
 
 def test_eval_14_paired_intervals_cover_93_to_97_percent_and_are_narrower() -> None:
@@ -74,6 +91,8 @@ def test_nothing_to_average_is_an_error() -> None:
     for families in ({}, {"a": []}):
         with pytest.raises(ValueError, match="at least one item"):
             macro_bootstrap(families, seed=0)
+        with pytest.raises(ValueError, match="at least one item"):
+            macro_share(families)
 
 
 def records(*correct: bool | None) -> list[dict[str, object]]:

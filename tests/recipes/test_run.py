@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from exnihilo.recipes.clean import clean
 from exnihilo.recipes.load import load
 from exnihilo.recipes.run import Made, plan, run
 
+Command = Callable[..., "subprocess.Popen[str]"]
 ALL = ["text", "pieces", "base", "more", "scores"]
 
 
@@ -238,30 +241,30 @@ def test_a_second_process_on_a_run_is_refused(recipe: Path, here: Path) -> None:
         again(recipe, here / "r")
 
 
-def wait_for(file: Path, process: object) -> None:
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 20
     while not file.exists():
-        assert time.monotonic() < deadline and process.poll() is None, "the stage did not get there"  # type: ignore
+        assert time.monotonic() < deadline and process.poll() is None, "the stage did not get there"
         time.sleep(0.01)
 
 
 def test_core_6_killed_in_mid_stage_and_run_again_gives_the_same_content(
-    recipe: Path, here: Path, command: object
+    recipe: Path, here: Path, command: Command
 ) -> None:
     """kill -9, a second process meanwhile, then Ctrl-C, then to the end: as if nothing had been."""
     again(recipe, here / "unbroken", "--more.steps", "30")
     args = ("run", "toys.yaml", "--run", "ça va", "--more.steps", "30", "--more.pause", "0.05")
     saved = here / "ça va" / "more.partial" / "checkpoints" / "state.json"
-    first = command(*args)  # type: ignore[operator]
+    first = command(*args)
     wait_for(saved, first)
-    second = command(*args)  # type: ignore[operator]
+    second = command(*args)
     _, told = second.communicate(timeout=30)
     assert second.returncode == 3 and f"another exnihilo (pid {first.pid}) is working in" in told
     first.send_signal(signal.SIGKILL)
     assert first.wait(timeout=30) == -signal.SIGKILL
     step = json.loads(saved.read_text())[0]
     assert not (here / "ça va" / "more").exists()
-    third = command(*args)  # type: ignore[operator]
+    third = command(*args)
     deadline = time.monotonic() + 20
     while json.loads(saved.read_text())[0] < step + 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -269,7 +272,7 @@ def test_core_6_killed_in_mid_stage_and_run_again_gives_the_same_content(
     _, told = third.communicate(timeout=30)
     assert third.returncode == 130 and "error: interrupted by SIGINT; run the same command again" in told
     assert "base: cached" in told and "more: continuing at step" in told
-    last = command(*args)  # type: ignore[operator]
+    last = command(*args)
     out, told = last.communicate(timeout=60)
     assert last.returncode == 0, told
     assert out == "ça va/report.html\n" and "exnihilo chat 'ça va' --web" in told
@@ -281,10 +284,10 @@ def test_core_6_killed_in_mid_stage_and_run_again_gives_the_same_content(
     assert steps == list(range(1, 31))
 
 
-def test_resume_must_and_never(recipe: Path, here: Path, command: object) -> None:
+def test_resume_must_and_never(recipe: Path, here: Path, command: Command) -> None:
     with pytest.raises(Refused, match="no stage is under way"):
         again(recipe, here / "r", resume="must")
-    process = command("run", "toys.yaml", "--run", "r", "--base.pause", "0.2")  # type: ignore[operator]
+    process = command("run", "toys.yaml", "--run", "r", "--base.pause", "0.2")
     wait_for(here / "r" / "base.partial" / "checkpoints" / "state.json", process)
     process.kill()
     process.communicate()

@@ -8,7 +8,8 @@ from typing import Any
 
 from exnihilo.core.seeds import derive
 from exnihilo.core.statistics import Interval, paired_bootstrap, ratio_bootstrap, wilson
-from exnihilo.evaluate.paired import macro_bootstrap, paired_differences
+from exnihilo.evaluate.macro import macro_bootstrap, macro_share
+from exnihilo.evaluate.paired import paired_differences
 
 Score = dict[str, float]
 Record = Mapping[str, Any]
@@ -33,10 +34,10 @@ def family_scores(records: Iterable[Record]) -> dict[str, Score]:
     return {family: share(values) for family, values in by_family(records).items()}
 
 
-def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int) -> dict[str, Score]:
+def item_scores(records: Sequence[Record], trained: Sequence[str]) -> dict[str, Score]:
     """Scores over all items of one model.
 
-    - `accuracy`: mean over families, each counting the same; bootstrap stratified by family.
+    - `accuracy`: mean over families, each counting the same; interval from the families' Wilson intervals.
     - `accuracy/trained`: the same over the families that alignment was trained on.
     - `accuracy_items`: share of all items; Wilson.
     - `ended`: share of answers that the end token ended; Wilson.
@@ -44,10 +45,10 @@ def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int)
     families = by_family(records)
     scores = {}
     if families:
-        scores["accuracy"] = macro_bootstrap(families, seed=derive(seed, "accuracy")).as_dict()
+        scores["accuracy"] = macro_share(families).as_dict()
         chosen = {family: families[family] for family in trained if family in families}
         if chosen:
-            scores["accuracy/trained"] = macro_bootstrap(chosen, seed=derive(seed, "trained")).as_dict()
+            scores["accuracy/trained"] = macro_share(chosen).as_dict()
         scores["accuracy_items"] = share([value for values in families.values() for value in values])
     scores["ended"] = share([record["finish"] == "stop" for record in records])
     return scores
@@ -121,7 +122,7 @@ def assemble(
         if name in texts:
             scores[name] |= text_scores(texts[name], seed=seed)
         if name in answers:
-            scores[name] |= item_scores(answers[name], trained, seed=seed)
+            scores[name] |= item_scores(answers[name], trained)
     for a, b in pairs:
         if a in texts:
             paired += compare_text(a, b, texts, seed=seed)

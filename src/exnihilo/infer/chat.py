@@ -94,8 +94,7 @@ class ChatSession:
                 yield event.text
 
     def events(self, text: str) -> Iterator[Event]:
-        """Say `text` and yield what happens: `Dropped` at most once, `Text` for each token, `Done` at the
-        end.
+        """Say `text` and yield what happens: perhaps `Dropped`, then `Text` for each token, then `Done`.
 
         Closing the iterator stops the answer; what was said until then stays in the conversation. Raises
         ConfigError for a message that does not fit the context.
@@ -162,8 +161,7 @@ class ChatSession:
 
     @torch.inference_mode()
     def _prefill(self, ids: list[int], room: int) -> torch.Tensor:
-        """Hidden state `[1, width]` of the last of `ids`; what the cache already holds is not computed
-        again."""
+        """Hidden state `[1, width]` of the last of `ids`; only what the cache lacks is computed."""
         same = sum(
             1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._cached, ids[:-1], strict=False))
         )
@@ -177,8 +175,7 @@ class ChatSession:
         return hidden
 
     def _cache_for(self, needed: int, held: int) -> KVCache:
-        """A cache with room for `needed` tokens, with the first `held` of the old one; it grows by
-        doubling."""
+        """A cache with room for `needed` tokens that keeps `held` of the old one; it grows by doubling."""
         old, context = self._cache, self.model.config.max_length
         if old is not None and old.capacity >= min(needed, context):
             return old

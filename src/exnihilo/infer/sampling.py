@@ -29,8 +29,7 @@ class Sampling:
     Attributes:
         temperature: divides the logits; 0 is greedy decoding (the first of equal maxima).
         top_k: keep the k likeliest tokens; 0 keeps all.
-        top_p: keep the likeliest tokens that together reach this probability, at least one (arXiv
-            1904.09751).
+        top_p: keep the likeliest tokens that together reach this probability (arXiv 1904.09751).
         max_new: most tokens to generate, the end token included.
         repetition_penalty: divides positive and multiplies negative logits of tokens already in the text,
             prompt included (arXiv 1909.05858); 1 is off.
@@ -99,8 +98,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """-inf outside the nucleus of each row `[B, V]`: the likeliest tokens before which less than `p` is
-    reached."""
+    """-inf outside the nucleus of each row `[B, V]`: tokens that come after `p` is reached."""
     ordered, order = logits.sort(dim=-1, descending=True)
     probabilities = ordered.softmax(dim=-1)
     outside = probabilities.cumsum(dim=-1) - probabilities >= p
@@ -125,8 +123,7 @@ def shape_logits(logits: Tensor, sampling: Sampling, seen: Tensor | None = None)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): each output bit depends on each input
-    bit."""
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): all output bits depend on all input bits."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray = x ^ (x >> np.uint64(31))
@@ -205,8 +202,7 @@ class Sampler:
         return Choice(ids[:, 0], (raw.gather(1, ids) - normaliser)[:, 0], sampled)
 
     def _draw(self, shaped: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Invert the cumulative distribution at one uniform number per row: `[B, 1]` ids, `[B]`
-        log-probabilities.
+        """Invert the cumulative distribution at one uniform number per row: ids `[B, 1]`, log-probabilities.
 
         Overwrites `shaped`: fresh memory for `[B, V]` costs as much as the arithmetic.
         """

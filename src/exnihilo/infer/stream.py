@@ -32,8 +32,7 @@ class TextStream:
         return "".join(self._given)
 
     def push(self, token: int) -> str:
-        """Take one token; return the text that has become certain. After a stop string, nothing more
-        comes."""
+        """Take one token; return the text that has become certain: none after a stop string."""
         if self.stopped is not None:
             return ""
         return self._give(self._decoder.decode(self._token_bytes[token]), final=False)

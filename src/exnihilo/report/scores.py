@@ -185,12 +185,13 @@ def _only(columns: Sequence[str], column: str, value: str) -> list[Cell]:
 
 
 def _best(metric: str, models: Mapping[str, Mapping[str, Record]]) -> str | None:
-    """The model with the best value, where several have one; "ended" has no best."""
+    """The one model with the best value, where several have one; "ended" has no best."""
     values = {name: scores[metric]["value"] for name, scores in models.items() if metric in scores}
     if len(values) < 2 or metric == "ended":
         return None
-    choose = min if metric in words.LOWER_IS_BETTER else max
-    return choose(values, key=lambda name: float(values[name]))
+    best = (min if metric in words.LOWER_IS_BETTER else max)(values.values())
+    holders = [name for name, value in values.items() if value == best]
+    return holders[0] if len(holders) == 1 else None
 
 
 def comparisons(results: Results) -> list[Comparison]:

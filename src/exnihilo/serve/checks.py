@@ -31,8 +31,7 @@ class Checked:
 
 
 def check_answer(question: str, answer: str, items: Mapping[str, Mapping[str, Any]]) -> Checked:
-    """Check an answer by the held-out item of its question (`items` by question), or else by the
-    interpreter."""
+    """Check an answer by the held-out item of its question (`items` by question), else by the interpreter."""
     item = items.get(question.strip())
     verifier = judge(question) if item is None else item["verifier"]
     if verifier is None:

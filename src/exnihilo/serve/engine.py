@@ -80,8 +80,7 @@ class Engine:
                     job.events.close()
 
     def _admit(self) -> bool:
-        """Fill the free places; wait while there is nothing to do. False once the engine is stopping and
-        empty."""
+        """Fill the free places; wait while there is nothing to do. False once the engine has stopped."""
         with self._changed:
             while not (self._active or self._queue or self._stopping):
                 self._changed.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -73,8 +74,7 @@ def _converse(session: ChatSession, system: str | None) -> None:
     _say(HELP)
     while True:
         try:
-            print("> ", end="", file=sys.stderr, flush=True)
-            line = input().strip()
+            line = _read_line().strip()
         except (EOFError, KeyboardInterrupt):
             _say("")
             return
@@ -89,6 +89,16 @@ def _converse(session: ChatSession, system: str | None) -> None:
             _say(HELP)
         elif line:
             _turn(session, line)
+
+
+def _read_line() -> str:
+    if sys.stdout.isatty():
+        # input() edits lines and keeps a history once readline is imported, where the system has it.
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401
+        return input("> ")
+    print("> ", end="", file=sys.stderr, flush=True)
+    return input()
 
 
 def _turn(session: ChatSession, text: str) -> None:

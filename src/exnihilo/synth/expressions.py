@@ -106,11 +106,14 @@ def _structure(node: ast.AST) -> str:
 
 
 def arithmetic(rng: random.Random) -> str:
-    """One to three of + - * between whole numbers of 1 … 9, with brackets; every value on the way is in 0 … 20."""
+    """One to four of + - * between whole numbers of 1 … 5, with brackets; every value on the way is in 0 … 12.
+
+    Some 150 facts such as `7 + 5` are what a model of three million parameters learns in a minute beside the rest.
+    """
 
     def grow(operators: int) -> tuple[str, int]:
         if operators == 0:
-            number = rng.randint(1, 9)
+            number = rng.randint(1, 5)
             return str(number), number
         left_operators = rng.randint(0, operators - 1)
         while True:
@@ -118,12 +121,12 @@ def arithmetic(rng: random.Random) -> str:
             right, b = grow(operators - 1 - left_operators)
             operator = rng.choice("++--*")
             value = a + b if operator == "+" else a - b if operator == "-" else a * b
-            if 0 <= value <= 20:
+            if 0 <= value <= 12:
                 left = f"({left})" if left_operators else left
                 right = f"({right})" if operators - 1 - left_operators else right
                 return f"{left} {operator} {right}", value
 
-    return grow(rng.choice((1, 1, 1, 2, 2, 3)))[0]
+    return grow(rng.choice((1, 1, 2, 2, 3, 4)))[0]
 
 
 def sequence(rng: random.Random) -> str:

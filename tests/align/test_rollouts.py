@@ -1,0 +1,246 @@
+"""Rollouts: groups stay whole, ids are never re-encoded, and a rollout follows from seed and step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from exnihilo.align.grpo import GrpoConfig, grpo
+from exnihilo.align.rollouts import Rollouts
+from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import write_jsonl
+from exnihilo.core.workspace import Workspace
+from exnihilo.model.config import DecoderConfig
+from exnihilo.model.decoder import Decoder
+from exnihilo.model.folder import load_model, save_model
+from exnihilo.objectives.policy import ADVANTAGES, PolicyGradient
+from exnihilo.tokenizer.bpe import train_tokenizer
+from exnihilo.tokenizer.template import Renderer
+from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.tokens.batch import Batch
+
+TEXT = "What is one plus one? It is two. Yes. No. " * 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer([TEXT], 280)
+
+
+def make_model(tokenizer: Tokenizer, seed: int = 0) -> Decoder:
+    torch.manual_seed(seed)
+    config = DecoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        width=32,
+        depth=1,
+        heads=2,
+        kv_heads=2,
+        head_dim=16,
+        hidden=48,
+        max_length=64,
+    )
+    model = Decoder(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        # Makes the end of turn likely enough for some answers to end and some to be cut off.
+        model.embedding.weight[tokenizer.end] += model.embedding.weight.mean(0) + 0.25
+    return model
+
+
+def items(n: int) -> list[dict[str, Any]]:
+    return [
+        {"id": str(i), "family": "f", "messages": [{"role": "user", "content": f"What is {i}?"}], "answer": "Yes",
+         "verifier": {"kind": "words", "value": "Yes"}}
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def by_length(item: dict[str, Any], text: str) -> float | None:
+    return float(len(text) % 2)
+
+
+Make = Callable[..., Rollouts]
+
+
+@pytest.fixture
+def make(tokenizer: Tokenizer) -> Make:
+    def build(n: int = 5, reward: Any = by_length, **changes: Any) -> Rollouts:
+        given = {"prompts": 4, "group": 6, "temperature": 1.0, "max_new": 10, "length": 48, "seed": 3}
+        return Rollouts(items(n), tokenizer, make_model(tokenizer), reward, **(given | changes))
+
+    return build
+
+
+def segments(batch: Batch) -> list[tuple[list[int], list[int]]]:
+    """(ids with their last target, indices that are trained) of each packed response."""
+    found = []
+    for r in range(len(batch)):
+        for segment in batch.segments[r].unique().tolist():
+            here = (batch.segments[r] == segment).nonzero()[:, 0]
+            if segment >= 0:
+                ids = [*batch.tokens[r, here].tolist(), int(batch.targets[r, here[-1]])]
+                found.append((ids, batch.weights[r, here].nonzero()[:, 0].tolist()))
+    return found
+
+
+def test_grpo_1_a_cut_off_answer_keeps_its_place_in_the_group(make: Make, tokenizer: Tokenizer) -> None:
+    source = make()
+    responses = source.sample(0, make_model(tokenizer))
+    finishes = Counter(r.generation.finish for r in responses)
+    assert len(responses) == 24 and finishes["length"] > 0 and finishes["stop"] > 0
+    for start in range(0, 24, 6):
+        assert len({r.item["id"] for r in responses[start : start + 6]}) == 1
+
+
+def test_grpo_7_seventeen_prompts_in_batches_of_eight_are_all_used(make: Make, tokenizer: Tokenizer) -> None:
+    source = make(n=17, prompts=8, group=2)
+    model = make_model(tokenizer)
+    seen = [r.item["id"] for step in range(17) for r in source.sample(step, model)[::2]]
+    assert len(seen) == 8 * 17
+    for epoch in range(8):
+        assert sorted(seen[17 * epoch : 17 * epoch + 17], key=int) == [str(i) for i in range(17)]
+
+
+def test_ppo_10_sampled_ids_are_trained_as_they_are_the_end_token_among_them(
+    make: Make, tokenizer: Tokenizer
+) -> None:
+    source = make()
+    model = make_model(tokenizer)
+    responses = source.sample(0, model)
+    expected = {}
+    for response in responses:
+        prompt = Renderer(tokenizer).prompt(response.item["messages"])
+        ids = prompt + response.generation.ids
+        expected[tuple(ids)] = list(range(len(prompt) - 1, len(ids) - 1))
+        if response.generation.finish == "stop":
+            assert ids[-1] in (tokenizer.end, tokenizer.eos)
+    found = segments(source.next(0, model))
+    assert found
+    for ids, trained in found:
+        assert expected[tuple(ids)] == trained
+
+
+def test_ppo_1_the_first_ratio_is_one_and_the_kl_to_the_start_zero(make: Make, tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer)
+    batch = make().next(0, model)
+    loss = PolicyGradient(beta=0.1)(model, batch)
+    assert (loss.metrics["sampler_gap"] / loss.weight).item() < 1e-5
+    assert abs((loss.metrics["kl"] / loss.weight).item()) < 1e-6
+    assert loss.metrics["clipped"].item() == 0
+
+
+def test_ppo_8_sampler_and_trainer_agree_at_another_temperature(make: Make, tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer)
+    batch = make(temperature=0.7).next(0, model)
+    loss = PolicyGradient(beta=0.0)(model, batch)
+    assert (loss.metrics["sampler_gap"] / loss.weight).item() < 1e-4
+
+
+def test_a_rollout_follows_from_seed_and_step_and_weights(make: Make, tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer)
+    first, again, other = make().next(2, model), make().next(2, model), make(seed=4).next(2, model)
+    for name, tensor in first.fields().items():
+        assert torch.equal(tensor, again.fields()[name]), name
+    assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)
+
+
+def test_equal_rewards_leave_the_batch_and_no_reward_is_not_zero(make: Make, tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer)
+    figures: list[dict[str, float]] = []
+
+    def keep(step: int, responses: object, found: dict[str, float]) -> None:
+        figures.append(found)
+
+    for reward in (lambda item, text: 1.0, lambda item, text: None):
+        batch = make(reward=reward, record=keep).next(0, model)
+        assert batch.weights.sum() == 0 and batch.tokens.shape == (1, 48)
+    assert figures[0]["reward"] == 1.0 and figures[0]["flat"] == 1.0 and figures[0]["unscorable"] == 0.0
+    assert figures[1]["unscorable"] == 1.0
+
+
+def test_grpo_2_a_verifier_that_fails_on_one_answer_changes_nothing_for_the_others(
+    make: Make, tokenizer: Tokenizer
+) -> None:
+    model = make_model(tokenizer)
+    responses = make().sample(0, model)
+    broken = responses[0].text
+
+    def sometimes(item: dict[str, Any], text: str) -> float | None:
+        return None if item["id"] == responses[0].item["id"] and text == broken else by_length(item, text)
+
+    whole, part = make().next(0, model), make(reward=sometimes).next(0, model)
+    others = {tuple(responses[i].prompt) for i in range(6, 24)}
+
+    def advantages(batch: Batch) -> Counter[tuple[int, ...]]:
+        found: Counter[tuple[int, ...]] = Counter()
+        for r in range(len(batch)):
+            for segment in batch.segments[r].unique().tolist():
+                here = batch.segments[r] == segment
+                prompt = next(
+                    (p for p in others if batch.tokens[r, here].tolist()[: len(p)] == list(p)), None
+                )
+                if prompt:
+                    found[(*prompt, round(1e4 * batch.extra[ADVANTAGES][r, here].sum().item()))] += 1
+        return found
+
+    assert advantages(whole) == advantages(part)
+
+
+def test_too_long_or_no_prompts_are_refused(make: Make) -> None:
+    with pytest.raises(Refused, match="do not fit rows of 12"):
+        make(length=12)
+    with pytest.raises(Refused, match="no prompts to sample answers to"):
+        make(n=0)
+
+
+def test_the_stage_raises_the_reward_it_is_given(
+    tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
+) -> None:
+    """From a model that says Yes and No at random to one that says Yes: the whole stage, on its own files."""
+    tokenizer.save(tmp_path / "tokenizer")
+    save_model(_yes_or_no(tokenizer), tmp_path / "tokenizer", tmp_path / "model")
+    write_jsonl(tmp_path / "examples" / "prompts.jsonl", items(12))
+    config = GrpoConfig(
+        model="m", examples="e", steps=25, prompts=4, group=8, max_new=4, length=48, beta=0.0,
+        optimizer={"lr": 0.02, "lr_embedding": 0.01},
+    )  # fmt: skip
+    grpo(config, {"model": tmp_path / "model", "examples": tmp_path / "examples"}, workspace)
+    rewards = [line["reward"] for line in _metrics(workspace) if "reward" in line]
+    assert len(rewards) == 25 and sum(rewards[:3]) / 3 < 0.75 and sum(rewards[-3:]) / 3 > 0.95
+    assert load_model(workspace.path).config == load_model(tmp_path / "model").config
+    with pytest.raises(Refused, match=r"no prompts of \['g'\]"):
+        changed = config.model_copy(update={"families": ["g"]})
+        grpo(changed, {"model": tmp_path / "model", "examples": tmp_path / "examples"}, workspace)
+
+
+def _metrics(workspace: Workspace) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workspace.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def _yes_or_no(tokenizer: Tokenizer) -> Decoder:
+    """A model taught, in a few steps, to answer Yes or No."""
+    model = make_model(tokenizer)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    renderer = Renderer(tokenizer)
+    rows = [
+        renderer.render([*item["messages"], {"role": "assistant", "content": answer}])
+        for item in items(6)
+        for answer in ("Yes", "No")
+    ]
+    for _ in range(40):
+        total = torch.zeros(())
+        for row in rows:
+            ids, mask = torch.tensor([row.ids]), torch.tensor(row.mask[1:])
+            losses = torch.nn.functional.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:], reduction="none")
+            total = total + losses[mask].mean()
+        optimizer.zero_grad()
+        (total / len(rows)).backward()
+        optimizer.step()
+    return model

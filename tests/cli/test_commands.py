@@ -64,11 +64,12 @@ def test_core_6_stages_by_themselves_from_text_to_tokens(call: Call, texts: Path
 
 def test_config_files_flags_and_print_config_make_one_config(call: Call, here: Path) -> None:
     (here / "tokens").mkdir()
-    (here / "one.yaml").write_text(
-        "tokens: ./tokens\nsteps: 5\nmodel: {depth: 2}\noptimizer: {lr: 1e-3, name: adamw}\n"
+    (here / "sub").mkdir()
+    (here / "sub" / "one.yaml").write_text(
+        "tokens: ../tokens\nsteps: 5\nmodel: {depth: 2}\noptimizer: {lr: 1e-3, name: adamw}\n"
     )
     (here / "two.yaml").write_text("steps: 6\n")
-    args = ("pretrain", "-c", "one.yaml", "-c", "two.yaml", "--optimizer.lr", "2e-3", "--print-config")
+    args = ("pretrain", "-c", "sub/one.yaml", "-c", "two.yaml", "--optimizer.lr", "2e-3", "--print-config")
     code, out, _ = call(*args)
     assert code == 0
     (here / "whole.yaml").write_text(out)

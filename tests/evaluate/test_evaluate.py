@@ -85,6 +85,8 @@ def test_what_cannot_be_evaluated_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(ConfigError, match="give items"):
         config()
+    with pytest.raises(ConfigError, match="give items too"):
+        config(corpus="corpus", trained=["sum"])
     with pytest.raises(ConfigError, match="models"):
         config(items="items", models=[])
     with pytest.raises(ConfigError, match="'third' is not among the models; the models are first, second"):
@@ -113,7 +115,7 @@ ask = stage._ask_items
 
 def slow(config, folder, items, work, name):
     if name == "second":
-        time.sleep(60)
+        time.sleep(600)
     return ask(config, folder, items, work, name)
 
 stage._ask_items = slow
@@ -136,7 +138,7 @@ def test_killed_between_two_models_it_goes_on_and_gives_the_same(
         [sys.executable, "-c", KILLED, *paths], env=environment, stderr=subprocess.PIPE
     )
     kept = tmp_path / "scores.partial" / "checkpoints" / "items" / "first.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not kept.is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

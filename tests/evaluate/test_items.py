@@ -11,6 +11,7 @@ import pytest
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.evaluate.items import answer_items, majority_answers, majority_records, read_items
 from exnihilo.evaluate.results import family_scores, item_scores
+from exnihilo.infer.generate import generate
 from exnihilo.model.decoder import Decoder
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -30,6 +31,24 @@ def test_eval_1_a_limit_gives_the_first_of_the_full_run(
     assert ask(model, tokenizer, read_items(examples, limit=10)) == full[:10]
     assert ask(model, tokenizer, read_items(examples)[::-1], batch=5) == full[::-1]
     assert len({record["output"] for record in full}) > 5, "a model that always says the same proves nothing"
+
+
+def test_eval_1_an_items_seed_comes_from_its_id(
+    model: Decoder, tokenizer: Tokenizer, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Greedy answers draw nothing; whatever will, draws the same for an item in any selection and order."""
+    given: list[dict[tuple[int, ...], int]] = []
+
+    def spy(model: Any, prompts: list[list[int]], *rest: Any, seeds: list[int], **more: Any) -> Any:
+        given.append(dict(zip(map(tuple, prompts), seeds, strict=True)))
+        return generate(model, prompts, *rest, seeds=seeds, **more)
+
+    monkeypatch.setattr("exnihilo.infer.generate.generate", spy)
+    items = read_items(examples)
+    for chosen in (items, items[:5], items[::-1]):
+        ask(model, tokenizer, chosen)
+    assert len(set(given[0].values())) == len(items)
+    assert given[2] == given[0] and given[1].items() <= given[0].items()
 
 
 def test_a_record_says_what_was_asked_and_answered(

@@ -146,3 +146,11 @@ def test_broken_folders_are_refused_by_name(tokenizer_folder: Path, tmp_path: Pa
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(Refused, match=r"no model.safetensors"):
         load_model(tmp_path)
+
+
+def test_a_loaded_model_trains_like_a_new_one(tokenizer_folder: Path, tmp_path: Path) -> None:
+    """Muon reads `blocks` off the fused matrices; a loader that replaces parameters would lose it."""
+    made = make(tokenizer_folder, tmp_path)
+    for one, two in zip(made.parameters(), load_model(tmp_path).parameters(), strict=True):
+        assert getattr(one, "blocks", 1) == getattr(two, "blocks", 1) and two.requires_grad
+    assert made.blocks[0].attention.qkv.weight.blocks == 4 and made.blocks[0].feed_forward.gate_up.weight.blocks == 2

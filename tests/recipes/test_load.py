@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exnihilo.core.errors import ConfigError
-from exnihilo.recipes.load import load
+from exnihilo.recipes.load import load, shipped
 from exnihilo.recipes.run import run
 
 
@@ -24,6 +24,12 @@ def problems(text: str, **more: object) -> tuple[str, ...]:
 
 def test_stages_may_stand_in_any_order(recipe: Path) -> None:
     assert list(load(recipe).stages) == ["text", "pieces", "base", "more", "scores"]
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    for name in shipped():
+        read = load(name, environ={})
+        assert read.name == name and read.description
 
 
 def test_core_1_unknown_keys_at_every_level_are_all_told_with_file_path_and_nearest_name() -> None:

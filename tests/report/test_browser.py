@@ -33,12 +33,16 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const atEnd = said();
   slider.value = 0;
   slider.dispatchEvent(new Event("input"));
+  const folded = document.querySelector("#training details");
+  folded.open = true;
   const styles = () => getComputedStyle(document.body).backgroundColor;
   const before = styles();
   document.getElementById("theme").click();
+  const open = [...document.querySelectorAll(".plot")].filter((one) => !one.closest("details:not([open])"));
+  const drawn = open.map((one) => one.querySelector(".main-svg"));
   const found = {
     title: document.title, atEnd, atStart: said(), step: document.querySelector(".slider output").textContent,
-    charts: document.querySelectorAll(".plot .main-svg").length > 0, switched: before !== styles(),
+    undrawn: drawn.filter((one) => !one).length, switched: before !== styles(),
     wide: document.documentElement.scrollWidth > innerWidth,
     requests: performance.getEntriesByType("resource").length,
   };

@@ -181,11 +181,11 @@ class Server:
         self.thread.join(10)
 
     def health(self) -> dict[str, int]:
-        answer: dict[str, int] = httpx.get(f"{self.url}/health").json()
+        answer: dict[str, int] = httpx.get(f"{self.url}/health", timeout=60).json()
         return answer
 
 
-def wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until `condition` holds; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

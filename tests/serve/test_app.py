@@ -31,7 +31,7 @@ def _events(text: str) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
 
 
-def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def _wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -158,8 +158,8 @@ def test_serve_2_health_answers_at_once_while_generating_and_the_queue_is_bounde
     _wait(lambda: server.health()["active"] == 0)
     body = _ask("Hi", "endless", max_new=4000)
     with (
-        httpx.Client(base_url=server.url) as client,
-        client.stream("POST", "/api/chat", json=body) as first,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        client.stream("POST", "/api/chat", json=body, timeout=60) as first,
     ):
         pieces = first.iter_text()  # kept: the response closes with its iterator
         next(pieces)
@@ -169,7 +169,7 @@ def test_serve_2_health_answers_at_once_while_generating_and_the_queue_is_bounde
             assert client.get("/health").json()["active"] == 1
             waits.append(time.monotonic() - start)
         assert sorted(waits)[26] < 0.1, "nine of ten; the machine may be busy with something else"
-        with httpx.stream("POST", f"{server.url}/api/chat", json=body) as second:
+        with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as second:
             assert second.status_code == 200
             third = client.post("/api/chat", json=body)
             assert third.status_code == 429
@@ -181,23 +181,24 @@ def test_serve_2_health_answers_at_once_while_generating_and_the_queue_is_bounde
 def test_serve_7_generation_stops_when_the_client_leaves(serve: Serve, endless: Path) -> None:
     server = serve(endless, together=1)
     body = _ask("Hi", "endless", max_new=4000)
-    with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
+    with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as response:
         pieces = response.iter_text()
         next(pieces)
         assert server.health()["active"] == 1
-    # 4,000 tokens take several seconds.
-    _wait(lambda: server.app.state.engine.active == 0, 2.0)
+    _wait(lambda: server.app.state.engine.active == 0)
+    (session,) = server.app.state.sessions._idle[endless]
+    assert len(session.messages[-1]["content"]) >= 1 and len(session._transcript) < 2000
 
 
 def test_a_client_that_leaves_while_it_waits_frees_its_place(serve: Serve, endless: Path) -> None:
     server = serve(endless, together=1, waiting=1)
     body = _ask("Hi", "endless", max_new=4000)
-    with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
+    with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as response:
         pieces = response.iter_text()
         next(pieces)
         for _ in range(3):
             # Each takes the one waiting place, and gives it up.
-            with httpx.stream("POST", f"{server.url}/api/chat", json=body) as waiting:
+            with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as waiting:
                 assert waiting.status_code == 200
             job = server.app.state.engine._queue[-1]
             _wait(job.cancelled.is_set)
@@ -275,11 +276,11 @@ def test_ui_5_a_port_in_use_and_a_browser_that_blocks_and_serve_6_an_open_addres
             found = re.match(r"http://127\.0\.0\.1:(\d+) ", process.stdout.readline())
             assert found is not None and port < int(found[1]) < port + 50
             address = f"http://127.0.0.1:{found[1]}"
-            health = httpx.get(f"{address}/health", headers={"host": "laptop.local"})
+            health = httpx.get(f"{address}/health", headers={"host": "laptop.local"}, timeout=60)
             assert health.json()["status"] == "ok"
-            assert "Ask once" in httpx.get(address).text
+            assert "Ask once" in httpx.get(address, timeout=60).text
             process.send_signal(2)
-            assert process.wait(10) == 0
+            assert process.wait(120) == 0
             errors = process.stderr.read().splitlines()
     assert errors[0] == f"port {port} is in use; using {found[1]}"
     assert errors[1].startswith("warning: 0.0.0.0 can be reached from other machines")

@@ -39,7 +39,7 @@ class Endless:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.001)
@@ -79,7 +79,7 @@ def test_serve_7_a_cancelled_answer_takes_at_most_one_more_step(engine: Engine) 
     _wait(lambda: one.taken > 5)
     one.job.cancel()
     taken = one.taken
-    assert one.closed.wait(2)
+    assert one.closed.wait(60)
     assert one.taken <= taken + 1
     _wait(lambda: engine.active == 0)
 

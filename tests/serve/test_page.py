@@ -49,7 +49,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(60)
     yield driver
     driver.quit()
 
@@ -62,7 +62,7 @@ class Page:
         browser.get(url)
         self.wait(lambda: bool(self.all(".column")))
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.browser.find_element(By.TAG_NAME, "body").text
@@ -178,7 +178,7 @@ def test_stop_ends_the_answer_and_the_page_goes_on(
     page.one("#stop").click()
     page.answered(1)
     assert page.texts(".figures") == ["stopped"]
-    page.wait(lambda: server.health()["active"] == 0, 2)
+    page.wait(lambda: server.health()["active"] == 0)
     page.browser.execute_script("document.getElementById('max-new').value = 5")
     page.type("And?")
     page.answered(2)

@@ -55,7 +55,7 @@ def test_ui_5_a_conversation_on_a_terminal_prints_plain_text(run: Path) -> None:
     ) as process:
         os.close(slave)
         os.write(master, ("\n".join(lines) + "\n").encode())
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
         os.close(master)
     assert process.returncode == 0
     answers = output.splitlines()

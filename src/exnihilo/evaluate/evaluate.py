@@ -22,6 +22,8 @@ from exnihilo.evaluate.results import assemble, table
 
 if TYPE_CHECKING:
     from exnihilo.evaluate.items import Item
+    from exnihilo.model.decoder import Decoder
+    from exnihilo.tokenizer.tokenizer import Tokenizer
 
 HELD_OUT = "held_out"
 Record = dict[str, Any]
@@ -51,6 +53,8 @@ class Evaluate(Config):
     def _something_to_do(self) -> Evaluate:
         if self.items is None and self.corpus is None:
             raise ValueError("give items (accuracy), corpus (bits per byte) or both")
+        if self.items is None and self.trained:
+            raise ValueError("trained names families of items; give items too")
         return self
 
 
@@ -97,10 +101,8 @@ def _made(work: Workspace, name: str, make: Callable[[], Iterable[Record]]) -> l
 def _score_text(config: Evaluate, folder: Path, corpus: Path, work: Workspace, name: str) -> Iterator[Record]:
     from exnihilo.core.documents import read_documents
     from exnihilo.evaluate.bits_per_byte import score_documents
-    from exnihilo.model.folder import load_model
-    from exnihilo.tokenizer.tokenizer import Tokenizer
 
-    model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
+    model, tokenizer = _load(folder)
     with work.progress(None, f"{name}: held-out text", "documents") as progress:
         for score in score_documents(
             model, tokenizer, read_documents(corpus, HELD_OUT), stride=config.stride
@@ -111,10 +113,8 @@ def _score_text(config: Evaluate, folder: Path, corpus: Path, work: Workspace, n
 
 def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspace, name: str) -> list[Record]:
     from exnihilo.evaluate.items import answer_items
-    from exnihilo.model.folder import load_model
-    from exnihilo.tokenizer.tokenizer import Tokenizer
 
-    model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
+    model, tokenizer = _load(folder)
     with work.progress(len(items), f"{name}: held-out items", "items") as progress:
         return answer_items(
             model,
@@ -125,6 +125,14 @@ def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspac
             seed=work.seed,
             advance=progress.advance,
         )
+
+
+def _load(folder: Path) -> tuple[Decoder, Tokenizer]:
+    from exnihilo.model.folder import load_model
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+    from exnihilo.train.distributed import device
+
+    return load_model(folder, device()).eval(), Tokenizer.load(folder)
 
 
 def _pairs(asked: list[tuple[str, str]] | None, models: list[str]) -> list[tuple[str, str]]:

@@ -151,19 +151,11 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Decoder:
         named = load_file(path)
     except SafetensorError as error:
         raise Refused(f"{path}: cut short or altered ({error}); make the model again") from error
-    with torch.device("meta"):
-        model = Decoder(config)
+    model = Decoder(config)
     try:
         own = {name: tensor.float() for name, tensor in from_qwen3(config, named).items()}
-        model.load_state_dict(own, assign=True)
+        model.load_state_dict(own)
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise Refused(f"{path}: weights do not match config.json: {reason}") from error
-    model.cos, model.sin = (t.to(device) for t in _tables(config))
-    return model.to(device).requires_grad_(True)
-
-
-def _tables(config: DecoderConfig) -> tuple[Tensor, Tensor]:
-    from exnihilo.model.layers import rotary_table
-
-    return rotary_table(config.max_length, config.head_dim, config.rope_theta)
+    return model.to(device)

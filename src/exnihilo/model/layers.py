@@ -47,6 +47,9 @@ class Attention(nn.Module):
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         rows = (config.heads + 2 * config.kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.width, rows, bias=False)
+        # Muon orthogonalises each projection by itself (query heads in groups as large as the key's): as one
+        # matrix, sharing one set of directions, they learn to copy from the context far more slowly.
+        self.qkv.weight.blocks = config.heads // config.kv_heads + 2
         self.out = nn.Linear(config.attention_width, config.width, bias=False)
         self.query_norm = RMSNorm(config.head_dim, config.norm_eps)
         self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
@@ -75,6 +78,7 @@ class SwiGLU(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=False)
+        self.gate_up.weight.blocks = 2
         self.down = nn.Linear(config.hidden, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

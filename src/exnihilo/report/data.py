@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from exnihilo.report import words
 from exnihilo.report.run import Record, RunFiles, read_json
 from exnihilo.report.words import MINUS
 
+HASH = re.compile("[0-9a-f]{32,}")
 DATA_KINDS = ("corpus", "tokenizer", "tokens", "examples")
 
 
@@ -89,7 +91,8 @@ def facts(summary: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             found += facts(value, f"{label}: ")
         elif isinstance(value, bool | str):
-            found.append((label, str(value)))
+            text = str(value)
+            found.append((label, text[:12] if HASH.fullmatch(text) else text))
         elif isinstance(value, int):
             found.append((label, words.size(value) if key.split("_")[-1] == "bytes" else f"{value:,}"))
         elif isinstance(value, float):

@@ -51,7 +51,7 @@ def create_app(
 
     # The generated documentation pages load scripts from elsewhere.
     app = FastAPI(title="exnihilo", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.engine = engine
+    app.state.engine, app.state.sessions = engine, sessions
     app.add_middleware(Guard, hosts=hosts)
     add_error_handlers(app)
     add_endpoints(app, target, engine, sessions)

@@ -124,8 +124,14 @@ def _decoder(shape: ModelShape, params: int | None, vocab_size: int, reasons: li
         decoder = _complete(shape, vocab_size, depth, shape.width or _width_of(depth))
         why = f"a width of about {ASPECT} a block"
     share = vocab_size * decoder.width * (1 if decoder.tied else 2) / decoder.parameters
-    reasons.append(f"depth {decoder.depth}, width {decoder.width}: {why}")
-    reasons.append(f"heads {decoder.heads} of {decoder.head_dim}, hidden {decoder.hidden}: 8/3 of the width")
+    if shape.depth is None or shape.width is None:
+        reasons.append(f"depth {decoder.depth}, width {decoder.width}: {why}")
+    if shape.heads is None or shape.head_dim is None:
+        reasons.append(
+            f"heads {decoder.heads} of {decoder.head_dim}: the largest of 64, 32, 16 that fits twice"
+        )
+    if shape.hidden is None:
+        reasons.append(f"hidden {decoder.hidden}: 8/3 of the width")
     reasons.append(
         f"{short(decoder.parameters)} parameters, of which the vocabulary of {vocab_size} takes {share:.0%}"
     )

@@ -152,6 +152,8 @@ class _Run:
             self.state.counters.tokens += tokens
             self.state.counters.flops += flops
             self.state.average.update(sums.loss)
+        if self.accumulator.device.type == "cuda":
+            torch.cuda.synchronize(self.accumulator.device)
         self.state.meter.stop(tokens, flops / distributed.world()[1])  # utilisation is that of one device
         for remark in self.accumulator.take_remarks():
             self._say("out_of_memory", step + 1, remark)

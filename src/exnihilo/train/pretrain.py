@@ -39,7 +39,7 @@ class PretrainConfig(FitConfig):
         default=None, ge=2, description="tokens of a row; none: from the length of training"
     )
     validation_rows: int = Field(
-        default=64, ge=0, description="held-out rows of a validation; 0: none", json_schema_extra=COSMETIC
+        default=32, ge=0, description="held-out rows of a validation; 0: none", json_schema_extra=COSMETIC
     )
     sample_prompts: list[str] = Field(
         default=[""], description="texts continued now and then, for the report", json_schema_extra=COSMETIC

@@ -56,7 +56,7 @@ class SFTConfig(FitConfig):
     )
     length: int | None = Field(default=None, ge=2, description="tokens of a row; none: the model's context")
     validation_rows: int = Field(
-        default=64,
+        default=32,
         ge=0,
         description="rows of validation.jsonl in a validation; 0: none",
         json_schema_extra=COSMETIC,

@@ -52,21 +52,12 @@
   system.addEventListener("change", paint);
   paint();
 
-  // Charts are drawn when they come near the screen: a long report opens at once.
-  const places = [...document.querySelectorAll(".plot")];
-  const near = new IntersectionObserver(
-    (entries) => {
-      for (const entry of entries) {
-        if (entry.isIntersecting) {
-          near.unobserve(entry.target);
-          draw(entry.target);
-        }
-      }
-    },
-    { rootMargin: "800px" },
-  );
-  places.forEach((place) => near.observe(place));
-  window.addEventListener("beforeprint", () => places.filter((place) => !shown.has(place)).forEach(draw));
+  // What is folded away has no width yet: it is drawn when it is first opened.
+  for (const place of document.querySelectorAll(".plot")) {
+    const folded = place.closest("details:not([open])");
+    if (folded) folded.addEventListener("toggle", () => draw(place), { once: true });
+    else draw(place);
+  }
 
   // What a model wrote is put on the page as text, never as markup.
   const element = (name, text) => {

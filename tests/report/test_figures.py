@@ -7,7 +7,8 @@ from typing import Any
 import plotly.graph_objects
 import pytest
 
-from exnihilo.report.figures import POINTS, bits_per_byte_chart, family_chart, training_charts
+from exnihilo.report.curves import POINTS, training_charts
+from exnihilo.report.figures import bits_per_byte_chart, family_chart
 
 
 def entry(value: float) -> dict[str, Any]:
@@ -58,6 +59,8 @@ def test_reinforcement_shows_reward_first_and_its_loss_among_the_rest() -> None:
     assert titles(learning) == ["Reward", "KL to the reference", "Length of answers"]
     assert titles(running) == ["Policy loss"]
     assert learning[0].figure["data"][0]["x"] == [1, 2, 3] == learning[1].figure["data"][0]["x"]
+    assert learning[0].figure["data"][0]["y"] == [0.25, 0.5, 0.75]
+    assert learning[0].figure["data"][1]["y"] == [0.25, 0.375, 0.5]
 
 
 def test_what_is_no_number_is_no_point() -> None:

@@ -179,7 +179,16 @@ def test_sources_are_shares_within_a_unit() -> None:
 
 
 def test_facts_flatten_a_summary() -> None:
-    assert facts({"print": "ab" * 32, "held_out_bytes": 2000, "documents": 1500, "share": 0.25, "yes": True, "in": {"b": 1}}) == [
+    assert facts(
+        {
+            "print": "ab" * 32,
+            "held_out_bytes": 2000,
+            "documents": 1500,
+            "share": 0.25,
+            "yes": True,
+            "in": {"b": 1},
+        }
+    ) == [
         ("print", "abababababab"),
         ("held out bytes", "2 kB"),
         ("documents", "1,500"),

@@ -18,10 +18,11 @@ def start(folder: Path, *, kill_at: int = -1, number: int = 0, resume: str = "au
     return start_processes(1, train_or_die, folder, 90, resume, kill_at, number)[0]
 
 
-def losses(folder: Path) -> dict[int, tuple[float, float, float]]:
+def losses(folder: Path) -> dict[int, list[float]]:
     lines = [json.loads(line) for line in (folder / "stage.partial/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-    return {line["step"]: (line["loss"], line["ema"], line["tokens"]) for line in lines}
+    kept = ("loss", "ema", "tokens", "lr", "grad_norm")
+    return {line["step"]: [line[key] for key in kept] for line in lines}
 
 
 def final(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -101,6 +101,10 @@ class FitConfig(Config):
     """The training loop."""
 
     steps: int | None = Field(default=None, ge=1, description="optimizer steps", json_schema_extra=HORIZON)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="of matrix products; auto: bfloat16 where the processor has units for it, float32 elsewhere",
+    )
     micro_rows: int | None = Field(
         default=None,
         ge=1,

@@ -17,6 +17,7 @@ from exnihilo.core.progress import Progress
 from exnihilo.core.seeds import derive
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.precision import resolve_precision
 from exnihilo.objectives.loss import Objective
 from exnihilo.tokens.batch import Source
 from exnihilo.train import distributed
@@ -97,7 +98,8 @@ class _Run:
         work: Workspace,
     ) -> None:
         self.model, self.source, self.config, self.steps, self.work = model, source, config, steps, work
-        self.accumulator = Accumulator(model, objective, config.micro_rows)
+        dtype = resolve_precision(config.precision, next(model.parameters()).device)
+        self.accumulator = Accumulator(model, objective, config.micro_rows, dtype)
         self.state = TrainingState(model, source, config, steps, work)
         self.leads = self.state.leads
         self.start = self.state.resume()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -17,7 +18,9 @@ class Optimizers:
     where there is one) and whatever is no matrix always go to AdamW, without weight decay.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+    ) -> None:
         named = model.named_parameters()
         self.names: dict[Tensor, str] = {p: name for name, p in named if p.requires_grad}
         outer = _embeddings_and_head(model)
@@ -37,6 +40,7 @@ class Optimizers:
                 nesterov=config.nesterov,
                 weight_decay=config.weight_decay,
                 ns_steps=config.ns_steps,
+                dtype=dtype,
             )
         elif matrices:
             adamw.append({"params": matrices, "lr": lr, "weight_decay": config.weight_decay})

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
+from exnihilo.model.precision import resolve_precision
 from exnihilo.core.errors import Refused
 from exnihilo.core.workspace import Workspace
 from exnihilo.tokens.batch import Source
@@ -57,7 +58,9 @@ class TrainingState:
     ) -> None:
         self.model, self.source, self.config, self.steps, self.work = model, source, config, steps, work
         self.leads = distributed.world()[0] == 0
-        self.optimizers = Optimizers(model, config.optimizer)
+        self.optimizers = Optimizers(
+            model, config.optimizer, resolve_precision(config.precision, next(model.parameters()).device)
+        )
         self.guard = Guard(config.outlier_sigma)
         self.average = Average(config.ema)
         self.counters = Counters()

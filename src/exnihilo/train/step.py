@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.core.errors import ConfigError, OutOfMemory
+from exnihilo.model.precision import multiplying_in
 from exnihilo.objectives.loss import Loss, Objective
 from exnihilo.tokens.batch import Batch
 from exnihilo.train import distributed
@@ -34,14 +35,22 @@ class StepSums:
 
 
 class Accumulator:
-    """Computes gradients in micro-batches of at most `micro_rows` rows (None: all of a rank's rows at once).
+    """Computes gradients in micro-batches of at most `micro_rows` rows (None: all of a rank's rows at once),
+    multiplying matrices in `dtype`.
 
     After an out-of-memory error of the device the step is done again with half as many rows at once, which
     changes nothing but memory; `take_remarks` tells of it.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective, micro_rows: int | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        micro_rows: int | None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.model = model
+        self.dtype = dtype
         self.objective = objective
         self.micro_rows = micro_rows
         self._remarks: list[str] = []
@@ -99,7 +108,8 @@ class Accumulator:
         parts = 1 if self.micro_rows is None else -(-len(own) // self.micro_rows)
         losses = []
         for part in own.split(parts):
-            loss = self.objective(self.model, part.to(self.device))
+            with multiplying_in(self.dtype, self.device):
+                loss = self.objective(self.model, part.to(self.device))
             torch.autograd.backward(loss.total)
             losses.append(Loss(loss.total.detach(), loss.weight, loss.metrics))
         return losses

@@ -93,7 +93,8 @@ def matches(shown: str, printed: str) -> bool:
         else ".*?".join(map(re.escape, line.rstrip().split(ANYTHING))) + "[ \t]*\n"
         for line in shown.splitlines()
     )
-    return re.fullmatch(pattern, printed if printed.endswith("\n") or not printed else printed + "\n") is not None
+    ended = printed if printed.endswith("\n") or not printed else printed + "\n"
+    return re.fullmatch(pattern, ended) is not None
 
 
 def main(pages: list[str]) -> int:

@@ -153,4 +153,7 @@ def test_a_loaded_model_trains_like_a_new_one(tokenizer_folder: Path, tmp_path: 
     made = make(tokenizer_folder, tmp_path)
     for one, two in zip(made.parameters(), load_model(tmp_path).parameters(), strict=True):
         assert getattr(one, "blocks", 1) == getattr(two, "blocks", 1) and two.requires_grad
-    assert made.blocks[0].attention.qkv.weight.blocks == 4 and made.blocks[0].feed_forward.gate_up.weight.blocks == 2
+    assert (
+        made.blocks[0].attention.qkv.weight.blocks == 4
+        and made.blocks[0].feed_forward.gate_up.weight.blocks == 2
+    )

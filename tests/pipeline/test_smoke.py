@@ -128,7 +128,9 @@ def test_train_4_core_12_killed_in_every_stage_it_ends_with_the_same_hashes(
 ) -> None:
     run = tmp_path / "killed"
     for stage in STAGES:
-        process = subprocess.Popen(command(run), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command(run), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
         deadline = time.monotonic() + 120
         while not _under_way(run, stage) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)

@@ -20,6 +20,8 @@ from exnihilo.train.config import FitConfig, OptimizerConfig, ScheduleConfig
 if TYPE_CHECKING:
     from exnihilo.align.rollouts import Response
     from exnihilo.core.workspace import Workspace
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+    from exnihilo.tokens.packing import ConversationRows
 
 
 class GrpoConfig(FitConfig):
@@ -40,6 +42,13 @@ class GrpoConfig(FitConfig):
     max_new: int = Field(default=128, ge=1, description="longest answer in tokens")
     length: int = Field(default=256, ge=2, description="row length in tokens")
     beta: float = Field(default=0.05, ge=0, description="weight of the KL to the reference")
+    anchor: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the KL to the reference on demonstrations of the families that are not trained on, "
+        "token by token against the response tokens; keeps them as they are",
+    )
+    anchor_rows: int = Field(default=4, ge=1, description="rows of such demonstrations a step")
     clip_low: float = Field(default=0.2, gt=0, lt=1, description="how far a probability may fall in one step")
     clip_high: float = Field(default=0.28, gt=0, description="how far it may rise (arXiv 2503.14476)")
     scale: bool = Field(default=True, description="divide advantages by the group's standard deviation")
@@ -100,13 +109,40 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         length=config.length,
         seed=work.seed,
         scale=config.scale,
+        anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,
+        anchor_weight=config.anchor,
         record=record,
     )
-    objective = PolicyGradient(config.beta, config.clip_low, config.clip_high)
+    objective = PolicyGradient(config.beta, config.clip_low, config.clip_high, reference)
     result = fit(model, objective, source, config, work)
     save_model(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")
+
+
+def _anchor(
+    config: GrpoConfig, examples: Path, trained: set[str], tokenizer: Tokenizer, work: Workspace
+) -> ConversationRows:
+    """Packed demonstrations of the families that rewards don't train."""
+    from exnihilo.core.seeds import derive
+    from exnihilo.examples.encode import Encoded, encode
+    from exnihilo.examples.formats import read_conversations
+    from exnihilo.tokenizer.template import Renderer
+    from exnihilo.tokens.packing import ConversationRows
+
+    renderer = Renderer(tokenizer)
+    rows = read_conversations(examples / "train.jsonl")
+    others = [
+        row.conversation
+        for row in rows
+        if row.conversation and row.conversation.meta["family"] not in trained
+    ]
+    encoded = [encode(conversation, renderer, config.length + 1) for conversation in others]
+    pairs = [(one.ids, one.mask) for one in encoded if isinstance(one, Encoded)]
+    if not pairs:
+        raise Refused(f"{examples}: no demonstrations of other families to anchor to; set anchor to 0")
+    seed = derive(work.seed, "anchor")
+    return ConversationRows(pairs, config.anchor_rows, config.length, seed, pad=tokenizer.pad)
 
 
 STAGE = Stage("grpo", "model", GrpoConfig, grpo, "reinforcement learning with verifiable rewards")

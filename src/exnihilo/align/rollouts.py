@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from exnihilo.core.seeds import derive
 from exnihilo.infer.generate import Generation, generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import ADVANTAGES, REFERENCE, SAMPLED, response_logprobs
+from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, REFERENCE, SAMPLED, response_logprobs
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
-from exnihilo.tokens.batch import PADDING_SEGMENT, Batch
+from exnihilo.tokens.batch import PADDING_SEGMENT, Batch, Source
 from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.packing import best_fit_decreasing
 from exnihilo.tokens.state import Scalars, check_state
@@ -45,7 +45,8 @@ class Rollouts:
 
     Step s takes the next `prompts` items of a seeded order and samples `group` responses to each, with seeds that
     follow from the run's seed, the step and the place in the batch; after a kill the same rollout is made again.
-    Groups whose rewards are all equal carry no gradient and are left out of the batch, counted as `flat`.
+    Groups whose rewards are all equal carry no gradient and are left out of the batch, counted as `flat`. `anchor`
+    is a source of rows of the same length, put below each batch, on which the policy is held to the reference.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Rollouts:
         length: int,
         seed: int,
         scale: bool = True,
+        anchor: Source | None = None,
+        anchor_weight: float = 0.0,
         record: Callable[[int, list[Response], dict[str, float]], None] = lambda step, responses, figures: (
             None
         ),
@@ -71,6 +74,7 @@ class Rollouts:
         self.sampling = Sampling(temperature=temperature, max_new=max_new)
         self.rules = of_tokenizer(tokenizer)
         self.record = record
+        self.anchor, self.anchor_weight = anchor, anchor_weight
         renderer = Renderer(tokenizer)
         self.ids = [renderer.prompt(item["messages"]) for item in self.items]
         longest = max((len(ids) for ids in self.ids), default=0)
@@ -91,7 +95,23 @@ class Rollouts:
         chosen = live.nonzero()[:, 0].tolist()
         batch = self._pack([responses[i] for i in chosen], advantages.flatten()[live])
         self.record(step + 1, responses, self._figures(responses, rewards, live))
-        return batch
+        return batch if self.anchor is None else self._anchored(batch, self.anchor.next(step, model))
+
+    def _anchored(self, batch: Batch, kept: Batch) -> Batch:
+        """The batch with rows below it on which the policy is held where it started."""
+        zeros = torch.zeros_like(kept.weights)
+        held = replace(
+            kept,
+            weights=zeros,
+            extra={
+                ADVANTAGES: zeros,
+                SAMPLED: zeros,
+                REFERENCE: zeros,
+                ANCHOR: self.anchor_weight * kept.weights,
+            },
+        )
+        free = replace(batch, extra=batch.extra | {ANCHOR: torch.zeros_like(batch.weights)})
+        return Batch.cat([free, held])
 
     def sample(self, step: int, model: Decoder) -> list[Response]:
         """`prompts × group` responses, those to one prompt next to each other."""

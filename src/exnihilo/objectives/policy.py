@@ -13,6 +13,7 @@ from exnihilo.tokens.batch import Batch
 ADVANTAGES = "advantages"
 SAMPLED = "sampled_logprobs"
 REFERENCE = "reference_logprobs"
+ANCHOR = "anchor"
 
 
 class PolicyGradient:
@@ -24,15 +25,20 @@ class PolicyGradient:
     among them: every token of the step counts the same, however long its response or however the batch is
     split (DAPO's denominator, arXiv 2503.14476).
 
-    The batch carries `advantages`, `sampled_logprobs` and `reference_logprobs` in `extra`, `[rows, length]`.
+    The batch carries `advantages`, `sampled_logprobs` and `reference_logprobs` in `extra`, `[rows, length]`. Where it
+    also carries `anchor`, each of those tokens adds `anchor · KL(reference‖π)` over the whole vocabulary: text on which
+    the policy is to stay as it is, whatever it learns elsewhere. They do not count in the weight.
     """
 
-    def __init__(self, beta: float, clip_low: float = 0.2, clip_high: float = 0.28) -> None:
-        self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
+    def __init__(
+        self, beta: float, clip_low: float = 0.2, clip_high: float = 0.28, reference: Decoder | None = None
+    ) -> None:
+        self.beta, self.clip_low, self.clip_high, self.reference = beta, clip_low, clip_high, reference
 
     def __call__(self, model: Decoder, batch: Batch) -> Loss:
-        logprobs, entropy = response_logprobs(model, batch)
+        hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
         kept = batch.weights != 0
+        logprobs, entropy = target_logprobs(model, hidden[kept], batch.targets[kept])
         weights = batch.weights[kept]
         advantages, sampled, reference = (
             batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE)
@@ -49,7 +55,20 @@ class PolicyGradient:
                 "clipped": ((ratio != clipped).float() * weights).sum(),
                 "sampler_gap": ((logprobs - sampled).abs() * weights).sum(),
             }
+        if self.reference is not None and ANCHOR in batch.extra:
+            drift = self._anchor(model, self.reference, hidden, batch)
+            total = total + drift
+            metrics["anchor"] = drift.detach()
         return Loss(total, weights.sum(dtype=torch.float64), metrics)
+
+    def _anchor(self, model: Decoder, reference: Decoder, hidden: Tensor, batch: Batch) -> Tensor:
+        anchored = batch.extra[ANCHOR] != 0
+        with torch.no_grad():
+            start = reference.hidden(batch.tokens, batch.positions, batch.segments)
+            expected = F.log_softmax(reference.head(start[anchored]), dim=-1)
+        found = F.log_softmax(model.head(hidden[anchored]), dim=-1)
+        divergence = (expected.exp() * (expected - found)).sum(-1)
+        return (divergence * batch.extra[ANCHOR][anchored]).sum()
 
 
 def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -57,10 +76,15 @@ def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
     0."""
     hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
     kept = batch.weights != 0
-    logits = model.head(hidden[kept])
+    return target_logprobs(model, hidden[kept], batch.targets[kept])
+
+
+def target_logprobs(model: Decoder, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `response_logprobs`, of hidden states `[n, width]` and ids `[n]`."""
+    logits = model.head(hidden)
     # In bfloat16 the log-probabilities of a long answer would be off by whole nats.
     distribution = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-    chosen = distribution.gather(-1, batch.targets[kept][:, None])[:, 0]
+    chosen = distribution.gather(-1, targets[:, None])[:, 0]
     with torch.no_grad():
         entropy = -(distribution.exp() * distribution).sum(-1)
     return chosen, entropy

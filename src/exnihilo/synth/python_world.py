@@ -10,6 +10,7 @@ Splits go by name, by structure of the expression, or by topic: what is held out
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,15 @@ from exnihilo.core.stage import Inputs, Stage
 
 if TYPE_CHECKING:
     from exnihilo.core.workspace import Workspace
+    from exnihilo.synth.names import Name
     from exnihilo.synth.question import Question
 
 FAMILIES = (
     "module", "signature", "purpose", "arithmetic", "sequence", "type", "raises", "truth", "valid", "scope",
 )  # fmt: skip
 WORKED = ("arithmetic", "sequence")
+MOST_PER_MODULE = 40
+"""Names of one module that the family `module` asks for: `os` alone has 179 of 3,104, enough to guess by."""
 PRACTICE = 3
 """Times as many demonstrations of the worked families: one of their steps is seen some twenty times, not six."""
 
@@ -44,7 +48,7 @@ class PythonWorldConfig(Config):
         description="training conversations in a family; three times as many of computations with steps",
     )
     validation: int = Field(30, ge=1, description="validation conversations in each family")
-    held_out: int = Field(120, ge=1, description="evaluation items in each family")
+    held_out: int = Field(160, ge=1, description="evaluation items in each family")
     prompts: int = Field(
         1500, ge=0, description="further questions without a demonstration in each family, for RL"
     )
@@ -105,7 +109,7 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
     work.lines.append(f"{len(FAMILIES)} families about {len(names):,} names: {counts}")
 
 
-def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterator[tuple[bool, Question]]:
+def _questions(family: str, names: list[Name], seed: int, share: float) -> Iterator[tuple[bool, Question]]:
     """An endless, seeded stream of (held out?, question)."""
     from exnihilo.synth import computation, outside
     from exnihilo.synth import names as facts
@@ -121,7 +125,7 @@ def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterat
 
     if family in ("module", "signature", "purpose"):
         pool = {
-            "module": names,
+            "module": _spread(names),
             "signature": [n for n in names if n.parameters],
             "purpose": [n for n in names if n.summary],
         }[family]
@@ -152,6 +156,17 @@ def _questions(family: str, names: list[Any], seed: int, share: float) -> Iterat
         question = make(rng)
         if question is not None:
             yield held(question.key), question
+
+
+def _spread(names: list[Name]) -> list[Name]:
+    """The names without those that are too many in their module."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for name in sorted(names, key=lambda name: derive(0, "spread", name.name)):
+        taken[name.module] += 1
+        if taken[name.module] <= MOST_PER_MODULE:
+            kept.append(name)
+    return kept
 
 
 def _fill(

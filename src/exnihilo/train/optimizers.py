@@ -18,9 +18,7 @@ class Optimizers:
     where there is one) and whatever is no matrix always go to AdamW, without weight decay.
     """
 
-    def __init__(
-        self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32) -> None:
         named = model.named_parameters()
         self.names: dict[Tensor, str] = {p: name for name, p in named if p.requires_grad}
         outer = _embeddings_and_head(model)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from exnihilo.model.precision import resolve_precision
 from exnihilo.core.errors import Refused
 from exnihilo.core.workspace import Workspace
+from exnihilo.model.precision import resolve_precision
 from exnihilo.tokens.batch import Source
 from exnihilo.tokens.state import check_state
 from exnihilo.train import distributed

@@ -60,7 +60,9 @@ def same_code(got: str, expected: str) -> bool:
         return True
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # `2is` parses, with a warning that is the model's, not ours
+            warnings.simplefilter(
+                "ignore", SyntaxWarning
+            )  # `2is` parses, with a warning that is the model's, not ours
             left, right = ast.literal_eval(got), ast.literal_eval(expected)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False

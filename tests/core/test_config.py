@@ -390,3 +390,11 @@ def test_a_config_cannot_be_changed_and_its_dump_is_json() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.steps = 3  # type: ignore[misc]
     assert json.loads(json.dumps(config.model_dump(mode="json", by_alias=True)))["from"] == {"python": True}
+
+
+def test_core_4_a_flag_can_unset_an_optional_count() -> None:
+    class Horizon(Config):
+        steps: Count | None = 8
+
+    assert resolve(Horizon, flags={"steps": "null"}, environ={}).steps is None
+    assert resolve(Horizon, flags={"steps": "8M"}, environ={}).steps == 8_000_000

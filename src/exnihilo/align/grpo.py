@@ -54,9 +54,11 @@ class GrpoConfig(FitConfig):
     scale: bool = Field(default=True, description="divide advantages by the group's standard deviation")
     # A policy's loss hovers around zero: an outlier of it is no sign of a bad batch.
     outlier_sigma: float | None = Field(default=None, gt=0, description="as in pretraining; off by default")
-    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), description="optimizer and learning rates")
+    optimizer: OptimizerConfig = Field(
+        default=OptimizerConfig(lr=0.004, lr_embedding=0.0005), description="optimizer and learning rates"
+    )
     schedule: ScheduleConfig = Field(
-        default=ScheduleConfig(kind="constant", warmup=0.05), description="learning rate over the run"
+        default=ScheduleConfig(warmup=0.05), description="learning rate over the run"
     )
 
 

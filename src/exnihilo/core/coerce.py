@@ -49,9 +49,9 @@ def _value(annotation: Any, value: Any) -> Any:
 
 
 def _text(annotation: Any, text: str) -> Any:
-    """The first member of the type that the text fits, text itself last; the text where none does."""
-    options = members(annotation)
-    for member in sorted(options, key=lambda one: unwrap(one)[0] is str):
+    """The first member of the type that the text fits, null first and text last; the text where none does."""
+    order = {type(None): 0, str: 2}
+    for member in sorted(members(annotation), key=lambda one: order.get(unwrap(one)[0], 1)):
         value = _read(member, text)
         if value is not MISSING:
             return value

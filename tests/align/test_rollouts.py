@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from exnihilo.align.grpo import GrpoConfig, grpo
+from exnihilo.align.grpo import GrpoConfig, _anchor, grpo
 from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import write_jsonl
@@ -19,7 +19,7 @@ from exnihilo.core.workspace import Workspace
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
-from exnihilo.objectives.policy import ADVANTAGES, PolicyGradient
+from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, PolicyGradient
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -244,3 +244,35 @@ def _yes_or_no(tokenizer: Tokenizer) -> Decoder:
         (total / len(rows)).backward()
         optimizer.step()
     return model
+
+
+def test_anchored_families_stay_and_need_demonstrations(
+    tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
+) -> None:
+    tokenizer.save(tmp_path / "tokenizer")
+    model = make_model(tokenizer)
+    save_model(model, tmp_path / "tokenizer", tmp_path / "model")
+    examples = tmp_path / "examples"
+    write_jsonl(examples / "prompts.jsonl", items(6))
+    inputs = {"model": tmp_path / "model", "examples": examples}
+    config = GrpoConfig(model="m", examples="e", steps=2, prompts=2, group=4, max_new=4, length=48, anchor=5.0)
+
+    def demonstrations(family: str) -> list[dict[str, Any]]:
+        answer = {"role": "assistant", "content": "No"}
+        return [
+            {"messages": [*item["messages"], answer], "meta": {"family": family}} for item in items(6)
+        ]
+
+    write_jsonl(examples / "train.jsonl", demonstrations("f"))
+    with pytest.raises(Refused, match="no demonstrations of other families"):
+        grpo(config, inputs, workspace)
+    write_jsonl(examples / "train.jsonl", demonstrations("g"))
+    source = Rollouts(
+        items(6), tokenizer, model, by_length, prompts=4, group=6, temperature=1.0, max_new=10, length=48, seed=3,
+        anchor=_anchor(config, examples, {"f"}, tokenizer, workspace), anchor_weight=5.0,
+    )  # fmt: skip
+    batch = source.next(0, model)
+    held = batch.extra[ANCHOR] != 0
+    assert held.any() and not (held & (batch.weights != 0)).any()
+    assert set(batch.extra[ANCHOR][held].tolist()) == {5.0}
+    assert batch.targets[held].tolist().count(tokenizer.end) == int(held.sum()) // 2  # "No" and the end of turn

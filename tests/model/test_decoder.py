@@ -182,3 +182,10 @@ def test_impossible_shapes_name_the_fix() -> None:
         shape(heads=6, kv_heads=4)
     with pytest.raises(ValueError, match=r"head_dim \(15\) must be even"):
         shape(head_dim=15)
+
+
+def test_core_13_a_path_that_cannot_honour_a_mask_says_so() -> None:
+    config = shape()
+    segments = torch.tensor([[0, 0, 1, 1]])
+    with pytest.raises(ExnihiloError, match="packed segments can't be appended"):
+        Decoder(config)(torch.zeros(1, 4, dtype=torch.long), segments=segments, cache=KVCache(config, 1, 8))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -132,3 +134,17 @@ def test_typed_questions_are_judged_live(question: str, answer: str) -> None:
 )
 def test_what_can_not_or_must_not_be_evaluated_gets_no_verdict(question: str) -> None:
     assert judge(question) is None
+
+
+def test_gen_7_the_live_judge_answers_from_a_thread_and_bounds_its_input() -> None:
+    questions = [
+        "What does `len('fig') + 2` evaluate to?",
+        "What does `9**9**9` evaluate to?",
+        "What does `'a'.__class__` evaluate to?",
+        "What does `" + "1 + " * 250_000 + "1` evaluate to?",
+    ]
+    with ThreadPoolExecutor(1) as thread:
+        started = time.monotonic()
+        verifiers = list(thread.map(judge, questions))
+    assert verifiers == [{"kind": "code", "value": "5"}, None, None, None]
+    assert time.monotonic() - started < 2

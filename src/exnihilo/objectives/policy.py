@@ -62,13 +62,17 @@ class PolicyGradient:
         return Loss(total, weights.sum(dtype=torch.float64), metrics)
 
     def _anchor(self, model: Decoder, reference: Decoder, hidden: Tensor, batch: Batch) -> Tensor:
-        anchored = batch.extra[ANCHOR] != 0
+        rows = (batch.extra[ANCHOR] != 0).any(dim=1)
+        if not bool(rows.any()):  # a micro-batch of responses alone
+            return hidden.new_zeros(())
+        weights = batch.extra[ANCHOR][rows]
+        anchored = weights != 0
         with torch.no_grad():
-            start = reference.hidden(batch.tokens, batch.positions, batch.segments)
+            start = reference.hidden(batch.tokens[rows], batch.positions[rows], batch.segments[rows])
             expected = F.log_softmax(reference.head(start[anchored]), dim=-1)
-        found = F.log_softmax(model.head(hidden[anchored]), dim=-1)
+        found = F.log_softmax(model.head(hidden[rows][anchored]), dim=-1)
         divergence = (expected.exp() * (expected - found)).sum(-1)
-        return (divergence * batch.extra[ANCHOR][anchored]).sum()
+        return (divergence * weights[anchored]).sum()
 
 
 def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:

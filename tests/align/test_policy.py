@@ -11,7 +11,15 @@ import torch.nn.functional as F
 
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, REFERENCE, SAMPLED, PolicyGradient, k3, response_logprobs
+from exnihilo.objectives.policy import (
+    ADVANTAGES,
+    ANCHOR,
+    REFERENCE,
+    SAMPLED,
+    PolicyGradient,
+    k3,
+    response_logprobs,
+)
 from exnihilo.tokens.batch import Batch
 
 CONFIG = DecoderConfig(
@@ -207,7 +215,9 @@ def test_the_anchor_does_not_depend_on_micro_batches(parts: int) -> None:
     model = make_model()
     batch = anchored(make_batch(model), weight=3.0)
     objective = PolicyGradient(beta=0.1, reference=make_model(5))
-    for a, b in zip(gradients(model, batch, objective), gradients(model, batch, objective, parts), strict=True):
+    for a, b in zip(
+        gradients(model, batch, objective), gradients(model, batch, objective, parts), strict=True
+    ):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-9)
 
 

@@ -255,13 +255,13 @@ def test_anchored_families_stay_and_need_demonstrations(
     examples = tmp_path / "examples"
     write_jsonl(examples / "prompts.jsonl", items(6))
     inputs = {"model": tmp_path / "model", "examples": examples}
-    config = GrpoConfig(model="m", examples="e", steps=2, prompts=2, group=4, max_new=4, length=48, anchor=5.0)
+    config = GrpoConfig(
+        model="m", examples="e", steps=2, prompts=2, group=4, max_new=4, length=48, anchor=5.0
+    )
 
     def demonstrations(family: str) -> list[dict[str, Any]]:
         answer = {"role": "assistant", "content": "No"}
-        return [
-            {"messages": [*item["messages"], answer], "meta": {"family": family}} for item in items(6)
-        ]
+        return [{"messages": [*item["messages"], answer], "meta": {"family": family}} for item in items(6)]
 
     write_jsonl(examples / "train.jsonl", demonstrations("f"))
     with pytest.raises(Refused, match="no demonstrations of other families"):
@@ -275,4 +275,6 @@ def test_anchored_families_stay_and_need_demonstrations(
     held = batch.extra[ANCHOR] != 0
     assert held.any() and not (held & (batch.weights != 0)).any()
     assert set(batch.extra[ANCHOR][held].tolist()) == {5.0}
-    assert batch.targets[held].tolist().count(tokenizer.end) == int(held.sum()) // 2  # "No" and the end of turn
+    assert (
+        batch.targets[held].tolist().count(tokenizer.end) == int(held.sum()) // 2
+    )  # "No" and the end of turn

@@ -59,7 +59,9 @@ def test_model_6_every_preset_exports_and_reloads_with_equal_logits(name: str, p
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
-        theirs = Qwen3ForCausalLM(Qwen3Config(**qwen3_config(plan.decoder, bos=0, end=7, eos=1, pad=2))).eval()
+        theirs = Qwen3ForCausalLM(
+            Qwen3Config(**qwen3_config(plan.decoder, bos=0, end=7, eos=1, pad=2))
+        ).eval()
         theirs.load_state_dict(to_qwen3(model), strict=False)
         theirs.tie_weights()
         tokens = torch.randint(8, 512, (1, 48))
@@ -68,12 +70,18 @@ def test_model_6_every_preset_exports_and_reloads_with_equal_logits(name: str, p
 
 def test_core_16_nothing_but_torch_has_an_upper_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
     assert [one for one in wanted if re.search(r"[<~]|==", one)] == ["torch~=2.13.0"]
 
 
 def test_core_9_the_readme_and_ci_use_the_same_commands() -> None:
-    readme, ci = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    readme, ci = (
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        (ROOT / ".ci" / "run").read_text(encoding="utf-8"),
+    )
     assert "pip install -e . && exnihilo run quickstart" in readme
     assert "exnihilo chat runs/quickstart --web" in readme
     assert "pip install -e '.[dev]' && pytest" in readme

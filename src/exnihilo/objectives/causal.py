@@ -10,7 +10,10 @@ from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
 
-SHAPES = 128
+SHAPES = 16
+"""Numbers of positions that the output head is run on, of those a batch has."""
+SMALL = 512
+"""Positions below which another shape costs next to nothing."""
 
 
 def causal(model: Decoder, batch: Batch) -> Loss:
@@ -28,8 +31,8 @@ def token_losses(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
     hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
     kept = batch.weights.flatten().nonzero()[:, 0]
     # Matrix libraries keep code and buffers for each shape they meet. A count that differs at every step cost 3 GB
-    # of them in bfloat16; in multiples of 128 there are few.
-    filler = kept.new_zeros(-len(kept) % SHAPES)
+    # of them in bfloat16; in multiples of a sixteenth of the batch there are few.
+    filler = kept.new_zeros(-len(kept) % max(1, batch.weights.numel() // SHAPES) if len(kept) >= SMALL else 0)
     logits = model.head(hidden.flatten(0, 1)[torch.cat((kept, filler))])[: len(kept)]
     losses = F.cross_entropy(logits, batch.targets.flatten()[kept], reduction="none")
     return losses, batch.weights.flatten()[kept]

@@ -90,3 +90,31 @@ def test_model_2_no_dropout_two_passes_are_bit_equal(model: Decoder) -> None:
     assert not any("dropout" in type(module).__name__.lower() for module in model.modules())
     with pytest.raises(ValueError, match="dropout"):
         DecoderConfig(**model.config.model_dump(), dropout=0.1)
+
+
+def test_filler_positions_of_a_large_batch_change_neither_loss_nor_gradient() -> None:
+    from exnihilo.model.config import DecoderConfig
+    from exnihilo.model.decoder import Decoder as Real
+    from exnihilo.tokens.batch import Batch as Rows
+
+    torch.manual_seed(0)
+    shape = {
+        "width": 16,
+        "depth": 1,
+        "heads": 1,
+        "kv_heads": 1,
+        "head_dim": 16,
+        "hidden": 16,
+        "max_length": 256,
+    }
+    model = Real(DecoderConfig(vocab_size=30, **shape)).double()
+    tokens, row = torch.randint(0, 30, (4, 256)), torch.arange(256).expand(4, 256)
+    weights = (torch.rand(4, 256) < 0.6).double()
+    assert weights.sum() >= 512 and weights.sum() % 64 != 0
+    found = causal(model, Rows(tokens, row, torch.zeros_like(row), tokens.roll(-1, 1), weights))
+    logits = model(tokens).flatten(0, 1)
+    plain = torch.nn.functional.cross_entropy(logits, tokens.roll(-1, 1).flatten(), reduction="none")
+    expected = (plain * weights.flatten()).sum()
+    assert torch.allclose(found.total, expected, rtol=1e-12)
+    ours, theirs = (torch.autograd.grad(loss, list(model.parameters())) for loss in (found.total, expected))
+    assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(ours, theirs, strict=True))

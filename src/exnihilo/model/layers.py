@@ -47,8 +47,8 @@ class Attention(nn.Module):
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         rows = (config.heads + 2 * config.kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.width, rows, bias=False)
-        # Muon orthogonalises each projection by itself (query heads in groups as large as the key's): as one
-        # matrix, sharing one set of directions, they learn to copy from the context far more slowly.
+        # Muon orthogonalises each projection by itself (query heads in groups as large as the key's);
+        # as one matrix, the quickstart's bits per byte were 1.639 instead of 1.615 (one seed).
         self.qkv.weight.blocks = config.heads // config.kv_heads + 2  # type: ignore[attr-defined]
         self.out = nn.Linear(config.attention_width, config.width, bias=False)
         self.query_norm = RMSNorm(config.head_dim, config.norm_eps)

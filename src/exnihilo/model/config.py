@@ -7,6 +7,16 @@ from pydantic import Field, model_validator
 from exnihilo.core.config import Config
 
 
+def head_misfit(heads: int, kv_heads: int, head_dim: int) -> str | None:
+    """Why attention cannot be split into these heads, or None."""
+    if heads % kv_heads:
+        divisors = [n for n in range(1, heads + 1) if heads % n == 0]
+        return f"heads ({heads}) must be a multiple of kv_heads ({kv_heads}); try {divisors}"
+    if head_dim % 2:
+        return f"head_dim ({head_dim}) must be even, for rotary positions; try {head_dim + 1}"
+    return None
+
+
 class DecoderConfig(Config):
     """Shape of a decoder-only transformer in the Qwen3 layout (arXiv 2505.09388)."""
 
@@ -26,13 +36,9 @@ class DecoderConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> DecoderConfig:
-        if self.heads % self.kv_heads:
-            divisors = [n for n in range(1, self.heads + 1) if self.heads % n == 0]
-            raise ValueError(
-                f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads}); try {divisors}"
-            )
-        if self.head_dim % 2:
-            raise ValueError(f"head_dim ({self.head_dim}) must be even, for rotary positions")
+        misfit = head_misfit(self.heads, self.kv_heads, self.head_dim)
+        if misfit is not None:
+            raise ValueError(misfit)
         return self
 
     @property

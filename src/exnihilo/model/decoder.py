@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from exnihilo.core.errors import ExnihiloError
-from exnihilo.model.cache import KVCache
+from exnihilo.model.cache import Cache
+from exnihilo.model.cached import cached_hidden
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.layers import Block, RMSNorm, rotary_table
+from exnihilo.model.segments import regroup
 
 
 class Decoder(nn.Module):
@@ -57,66 +59,50 @@ class Decoder(nn.Module):
         tokens: Tensor,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Final hidden states `[B, T, width]` of ids `[B, T]`.
 
         `positions` and `segments` `[B, T]` describe packed rows; without them a row is one segment. With a
-        `cache`, the tokens follow what it holds.
+        `cache`, the tokens follow what it holds, and nothing is kept for a gradient.
         """
-        batch, length = tokens.shape
-        if length > self.config.max_length:
-            raise ExnihiloError(
-                f"{length} tokens are more than the model's context of {self.config.max_length}"
-            )
         if cache is not None:
             if segments is not None:
                 raise ExnihiloError(
                     "a cache holds one segment a row; packed segments can't be appended to it"
                 )
-            positions = cache.positions(length) if positions is None else positions
-            mask: Tensor | None = cache.mask(length)
-            if length == 1 and not bool(cache.starts.any()):
-                mask = torch.ones((), dtype=torch.bool, device=tokens.device).expand(
-                    batch, 1, 1, cache.length + 1
-                )
-        else:
-            mask = None if segments is None else segment_mask(segments)
-        if positions is None:
-            cos, sin = self.cos[None, :length, None], self.sin[None, :length, None]
-        else:
-            cos, sin = (
-                F.embedding(positions, self.cos)[:, :, None],
-                F.embedding(positions, self.sin)[:, :, None],
+            return cached_hidden(self, tokens, cache)
+        length = tokens.shape[1]
+        if length > self.config.max_length:
+            raise ExnihiloError(
+                f"{length} tokens are more than the model's context of {self.config.max_length}"
             )
+        regrouping = None if segments is None else regroup(segments)
+        if positions is None:
+            cos, sin = self.cos[:length, None], self.sin[:length, None]
+        else:
+            cos, sin = (F.embedding(positions, table)[:, :, None] for table in (self.cos, self.sin))
         x = self.embedding(tokens)
-        for index, block in enumerate(self.blocks):
-            x = block(x, cos, sin, mask, None if cache is None else cache.layers[index])
+        for block in self.blocks:
+            x = block(x, cos, sin, regrouping)
         out: Tensor = self.norm(x)
         return out
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[…, vocab_size]` of hidden states `[…, width]`."""
-        weight = self.embedding.weight if self.output is None else self.output.weight
-        return F.linear(hidden, weight)
+        return F.linear(hidden, self.head_weight)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The output head's matrix `[vocab_size, width]`."""
+        return self.embedding.weight if self.output is None else self.output.weight
 
     def forward(
         self,
         tokens: Tensor,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Logits `[B, T, vocab_size]` of the token after each of `tokens` `[B, T]`."""
         return self.head(self.hidden(tokens, positions, segments, cache))
-
-
-def segment_mask(segments: Tensor) -> Tensor | None:
-    """Causal mask `[B, 1, T, T]` that keeps attention inside a segment; None where every row is one segment.
-
-    Segments are contiguous. None stands for plain causal attention, which skips half of the work.
-    """
-    if bool((segments == segments[:, :1]).all()):
-        return None
-    same = segments[:, :, None] == segments[:, None, :]
-    return same.tril()[:, None]

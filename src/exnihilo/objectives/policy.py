@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
@@ -67,7 +68,7 @@ class PolicyGradient:
             return hidden.new_zeros(())
         weights = batch.extra[ANCHOR][rows]
         anchored = weights != 0
-        with torch.no_grad():
+        with torch.no_grad(), adapters_off(reference):
             start = reference.hidden(batch.tokens[rows], batch.positions[rows], batch.segments[rows])
             expected = F.log_softmax(reference.head(start[anchored]), dim=-1)
         found = F.log_softmax(model.head(hidden[rows][anchored]), dim=-1)

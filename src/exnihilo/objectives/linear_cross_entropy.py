@@ -1,0 +1,77 @@
+"""Cross-entropy of a linear head, in chunks of positions: the logits of a batch never exist as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK = 512
+"""Positions at once: their logits over some thousand ids stay in a core's cache. With 2,048 positions, width 192 and
+2,048 ids, loss and gradient took 17.5 instead of 26 ms in float32 and 8.3 instead of 18 ms in bfloat16 (two cores;
+256 and 1,024 were no better)."""
+SHAPES = 64
+"""The last chunk is filled up to a multiple of so many positions: matrix libraries keep code and buffers for each
+shape they meet, and a count that differs at every step cost 1 GB of them in 200 bfloat16 steps. Where there is one
+chunk alone, batches and buffers are small, and it stays as it is."""
+
+
+def linear_cross_entropy(
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`Σ weightᵢ · -log p(targetᵢ)`, and `-log p(targetᵢ)` in nats without a gradient, `[n]`.
+
+    Logits are `hidden headᵀ`, of hidden states `[n, width]` and a head `[V, width]`; `targets` and `weights` are `[n]`.
+    Where a weight is 0 the head does not run, and the second result is 0. The gradient is computed with the loss,
+    in one pass over each chunk's logits, which are then gone. Under autocast products are in its dtype; everything
+    else is in float32 (or float64, where the hidden states are).
+    """
+    total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
+    return total, losses
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        losses = torch.zeros(weights.shape, dtype=hidden.dtype, device=hidden.device)
+        to_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
+        to_head = torch.zeros_like(head) if ctx.needs_input_grad[1] else None
+        kept = weights.nonzero()[:, 0]
+        with torch.autocast(kind, enabled=False):
+            matrix = head.to(dtype)
+            for chosen in torch.split(kept, CHUNK):
+                filler = -len(chosen) % SHAPES if len(kept) > CHUNK else 0
+                states = F.pad(hidden[chosen].to(dtype), (0, 0, 0, filler))
+                target = targets[chosen][:, None]
+                logits = F.linear(states, matrix)[: len(chosen)]
+                logprobs = F.log_softmax(logits, dim=-1, dtype=torch.promote_types(dtype, hidden.dtype))
+                losses[chosen] = -logprobs.gather(1, target)[:, 0]
+                if to_hidden is None and to_head is None:
+                    continue
+                # d loss / d logits = weight · (softmax - one-hot), in the place of the log-probabilities.
+                slope = logprobs.exp_()
+                slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
+                slope = F.pad(slope.mul_(weights[chosen][:, None]).to(dtype), (0, 0, 0, filler))
+                if to_hidden is not None:
+                    to_hidden[chosen] = (slope @ matrix)[: len(chosen)].to(hidden.dtype)
+                if to_head is not None:
+                    to_head += slope.T @ states
+        ctx.save_for_backward(to_hidden, to_head)
+        ctx.mark_non_differentiable(losses)
+        return (losses * weights).sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        to_hidden, to_head = ctx.saved_tensors
+        return (
+            None if to_hidden is None else to_hidden * gradient,
+            None if to_head is None else to_head * gradient,
+            None,
+            None,
+        )

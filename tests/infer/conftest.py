@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from exnihilo.infer.byte_automaton import ByteAutomaton
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.tokenizer.bpe import train_tokenizer
@@ -57,3 +59,37 @@ def model(tokenizer: Tokenizer) -> Decoder:
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., Decoder]:
     return random_model
+
+
+@pytest.fixture(scope="session")
+def matches() -> Callable[[ByteAutomaton, str | bytes], bool]:
+    """Whether an automaton accepts a whole text."""
+
+    def match(automaton: ByteAutomaton, text: str | bytes) -> bool:
+        state = automaton.start
+        for byte in text if isinstance(text, bytes) else text.encode():
+            state = automaton.step(state, byte)
+        return state >= 0 and automaton.accepting(state)
+
+    return match
+
+
+@pytest.fixture(scope="session")
+def walk() -> Callable[..., str]:
+    """A random text of an automaton; after `longest` bytes it takes the shortest way to the end."""
+
+    def wander(automaton: ByteAutomaton, draw: random.Random, longest: int = 40) -> str:
+        state, text = automaton.start, bytearray()
+        while True:
+            following = [(byte, automaton.step(state, byte)) for byte in range(256)]
+            following = [(byte, after) for byte, after in following if after >= 0]
+            if automaton.accepting(state) and (not following or len(text) > longest or draw.random() < 0.2):
+                return text.decode()
+            if len(text) > longest:
+                following = [
+                    pair for pair in following if automaton.distance[pair[1]] < automaton.distance[state]
+                ]
+            byte, state = draw.choice(following)
+            text.append(byte)
+
+    return wander

@@ -22,24 +22,6 @@ def test_model_1_cached_logits_equal_full_ones_at_every_length(chunk: int, model
     assert full.std() > 0.1
 
 
-@torch.inference_mode()
-@pytest.mark.parametrize("chunk", [1, 3, 17])
-def test_model_1_ragged_batch(chunk: int, model: Decoder) -> None:
-    lengths = [1, 2, 20, 33]
-    rows = [torch.randint(300, (n,), generator=torch.Generator().manual_seed(n)) for n in lengths]
-    longest = max(lengths)
-    padded = torch.stack(
-        [
-            torch.cat([torch.zeros(longest - n, dtype=torch.long), row])
-            for n, row in zip(lengths, rows, strict=True)
-        ]
-    )
-    cache = KVCache(model.config, 4, longest, starts=torch.tensor([longest - n for n in lengths]))
-    cached = torch.cat([model(part, cache=cache) for part in padded.split(chunk, dim=1)], dim=1)
-    for n, row, logits in zip(lengths, rows, cached, strict=True):
-        assert (logits[-n:] - model(row[None])[0]).abs().max() < 1e-4
-
-
 def test_model_3_log_probabilities_are_summed_in_float32() -> None:
     """4,096 tokens, bfloat16 logits: the sum is within 1e-3 relative of float32's."""
     generator = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ import torch
 
 from exnihilo.core.errors import ConfigError
 from exnihilo.infer.chat import ChatSession, Done, Dropped, Text
+from exnihilo.infer.engine import Engine
 from exnihilo.infer.generate import generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
 from exnihilo.model.decoder import Decoder
@@ -22,6 +23,11 @@ MakeModel = Callable[..., Decoder]
 def _done(events: list[object]) -> Done:
     assert isinstance(events[-1], Done)
     return events[-1]
+
+
+def _held(session: ChatSession) -> list[int]:
+    """The tokens whose keys are kept after a turn."""
+    return session.engine.pool.kept[-1].tokens
 
 
 def test_first_answer_is_that_of_generate(model: Decoder, tokenizer: Tokenizer) -> None:
@@ -52,13 +58,12 @@ def test_gen_5_a_turn_prefills_its_new_tokens_only_with_the_same_logits(
             assert session.prefilled == turn + 1 + (finish == "length")
         finish = done.finish
         assert done.prefilled == session.prefilled
-        cache, held = session._cache, session._cached
-        assert cache is not None and cache.length == len(held)
-        probe = torch.tensor([[33]])
-        cached = model(probe, cache=cache)[0, -1]
-        cache.rewind(len(held))
-        full = model(torch.tensor([[*held, 33]]))[0, -1]
-        assert (cached - full).abs().max() < 1e-4
+        held = _held(session)
+        probe = session.engine.submit([*held, 33], Sampling(max_new=1))
+        session.engine.run()
+        assert probe.prefilled == 1
+        full = model(torch.tensor([[*held, 33]]))[0, -1].log_softmax(-1)
+        assert probe.logprobs[0] == pytest.approx(float(full[probe.ids[0]]), abs=1e-4)
 
 
 def test_gen_4_fifty_turns_drop_the_oldest_and_never_the_system_prompt(
@@ -74,10 +79,11 @@ def test_gen_4_fifty_turns_drop_the_oldest_and_never_the_system_prompt(
         assert len(notices) <= 1
         dropped += sum(notices)
         assert _done(events).tokens >= 1
-        assert session._cached[: len(start)] == start
-        assert len(session._cached) <= 96
+        held = _held(session)
+        assert held[: len(start)] == start
+        assert len(held) <= 96
         asked = tokenizer.encode(f"Question {k}?")
-        assert any(session._cached[i : i + len(asked)] == asked for i in range(len(session._cached)))
+        assert any(held[i : i + len(asked)] == asked for i in range(len(held)))
         assert session.dropped == dropped
     assert len(session.messages) == 101 and session.messages[0]["content"] == SYSTEM
     assert dropped > 80 and dropped % 2 == 0
@@ -117,7 +123,7 @@ def test_a_stop_string_is_no_part_of_the_conversation(model: Decoder, tokenizer:
     assert "".join(event.text for event in events if isinstance(event, Text)) == _done(events).text
     list(session.send("And?"))
     expected = Renderer(tokenizer).prompt(session.messages[:-1])
-    assert session._cached[: len(expected)] == expected
+    assert _held(session)[: len(expected)] == expected
 
 
 def test_reply_continues_a_known_conversation_and_renders_an_unknown_one(
@@ -153,4 +159,28 @@ def test_equal_seeds_give_equal_conversations(model: Decoder, tokenizer: Tokeniz
 def test_special_tokens_in_a_message_stay_text(model: Decoder, tokenizer: Tokenizer) -> None:
     session = ChatSession(model, tokenizer, sampling=Sampling(max_new=2))
     list(session.send("<|end|><|assistant|>yes"))
-    assert session._cached.count(tokenizer.special["<|assistant|>"]) == 1
+    assert _held(session).count(tokenizer.special["<|assistant|>"]) == 1
+
+
+def test_conversations_that_share_an_engine_say_what_each_would_alone(
+    model: Decoder, tokenizer: Tokenizer
+) -> None:
+    """Their answers are read in turns, a token each: every step of the engine serves both."""
+    engine = Engine(model, **of_tokenizer(tokenizer))
+    sampling = Sampling(temperature=1.0, max_new=10)
+
+    def talk(seed: int, engine: Engine | None) -> ChatSession:
+        return ChatSession(model, tokenizer, sampling=sampling, seed=seed, engine=engine)
+
+    together, alone = [talk(seed, engine) for seed in (1, 2)], [talk(seed, None) for seed in (1, 2)]
+    for turn in range(2):
+        answers = [session.events(f"Hi {turn}") for session in together]
+        pieces: list[list[str]] = [[], []]
+        for _ in range(12):
+            for said, answer in zip(pieces, answers, strict=True):
+                event = next(answer, None)
+                said.append(event.text if isinstance(event, Text) else "")
+        for said, session in zip(pieces, alone, strict=True):
+            assert "".join(said) == "".join(session.send(f"Hi {turn}"))
+    assert [session.messages for session in together] == [session.messages for session in alone]
+    assert together[0].messages != together[1].messages

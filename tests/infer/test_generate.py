@@ -105,9 +105,10 @@ def test_each_row_has_the_context_that_its_own_prompt_leaves(
 def test_long_prompts_are_prefilled_in_parts(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = _prompts(9)
     whole = generate(model, prompts, Sampling(max_new=6))
-    monkeypatch.setattr("exnihilo.infer.generate.PREFILL_TOKENS", 30)
-    for one, other in zip(whole, generate(model, prompts, Sampling(max_new=6)), strict=True):
-        _same(one, other)
+    for tokens in (30, 7):
+        monkeypatch.setattr("exnihilo.infer.admission.PREFILL_TOKENS", tokens)
+        for one, other in zip(whole, generate(model, prompts, Sampling(max_new=6)), strict=True):
+            _same(one, other)
 
 
 def test_tok_13_a_padded_vocabulary_is_never_sampled(make_model: MakeModel, tokenizer: Tokenizer) -> None:

@@ -5,10 +5,26 @@ import pytest
 import torch
 
 from exnihilo.core.errors import ConfigError, ExnihiloError
-from exnihilo.infer.sampling import Sampler, Sampling, keep_top_p, of_tokenizer, shape_logits, uniforms
+from exnihilo.infer.sampling import (
+    Choice,
+    Draw,
+    Sampler,
+    Sampling,
+    keep_top_p,
+    never_sampled,
+    of_tokenizer,
+    shape_logits,
+    uniforms,
+)
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
 VECTORS, VOCABULARY = 1000, 97
+
+
+def _choose(sampling: Sampling, logits: torch.Tensor, step: int = 0) -> Choice:
+    """One draw for every row, with the row's number as seed."""
+    draws = [Draw(sampling, seed, step) for seed in range(len(logits))]
+    return Sampler(draws, never_sampled(logits.shape[1])).choose(logits.clone())
 
 
 def _settings() -> list[Sampling]:
@@ -69,14 +85,14 @@ def test_gen_6_top_p_keeps_at_least_one() -> None:
 
 def test_gen_6_zero_temperature_is_greedy_and_both_logprobs_are_returned() -> None:
     logits = torch.randn(50, VOCABULARY, generator=torch.Generator().manual_seed(2))
-    choice = Sampler(Sampling(), [0] * 50, VOCABULARY).choose(logits, 0)
+    choice = _choose(Sampling(), logits)
     expected = logits.log_softmax(dim=-1)
     assert torch.equal(choice.ids, logits.argmax(dim=-1))
     assert torch.allclose(choice.logprobs, expected.max(dim=-1).values, atol=1e-6)
     assert choice.sampled_logprobs.eq(0).all()
 
     sampling = Sampling(temperature=0.6, top_k=10, top_p=0.8)
-    choice = Sampler(sampling, list(range(50)), VOCABULARY).choose(logits, 3)
+    choice = _choose(sampling, logits, 3)
     sampled = shape_logits(logits, sampling).log_softmax(dim=-1)
     assert torch.allclose(choice.logprobs, expected.gather(1, choice.ids[:, None])[:, 0], atol=1e-5)
     assert torch.allclose(choice.sampled_logprobs, sampled.gather(1, choice.ids[:, None])[:, 0], atol=1e-5)
@@ -87,7 +103,9 @@ def test_samples_follow_the_distribution() -> None:
     """20,000 draws: each frequency within 4.5 standard errors of its probability."""
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, float("-inf")])
     rows = 20_000
-    choice = Sampler(Sampling(temperature=2.0), list(range(rows)), 6).choose(logits.expand(rows, 6), 7)
+    with pytest.raises(ExnihiloError, match="not finite"):
+        _choose(Sampling(temperature=2.0), torch.full((1, 6), float("-inf")))
+    choice = _choose(Sampling(temperature=2.0), logits.expand(rows, 6), 7)
     expected = (logits / 2).softmax(dim=-1)
     found = choice.ids.bincount(minlength=6) / rows
     error = (expected * (1 - expected) / rows).sqrt()
@@ -113,14 +131,9 @@ def test_tok_13_ids_beyond_the_tokenizer_are_never_sampled(tokenizer: Tokenizer)
     logits[:, tokenizer.vocab_size :] = 20.0
     logits[:, list(tokenizer.special.values())] = 10.0
     for temperature in (0.0, 5.0):
-        sampler = Sampler(
-            Sampling(temperature=temperature),
-            list(range(rows)),
-            width,
-            vocab_size=rules["vocab_size"],
-            banned=rules["banned"],
-        )
-        ids = set(sampler.choose(logits, 0).ids.tolist())
+        draws = [Draw(Sampling(temperature=temperature), seed) for seed in range(rows)]
+        sampler = Sampler(draws, never_sampled(width, rules["vocab_size"], rules["banned"]))
+        ids = set(sampler.choose(logits.clone()).ids.tolist())
         assert max(ids) < tokenizer.vocab_size
         assert ids & set(tokenizer.special.values()) <= {tokenizer.end, tokenizer.eos}
     assert {tokenizer.end, tokenizer.eos} <= ids, "ends are among the likeliest left, so they do occur"
@@ -128,7 +141,7 @@ def test_tok_13_ids_beyond_the_tokenizer_are_never_sampled(tokenizer: Tokenizer)
 
 def test_broken_weights_are_an_error_and_not_a_token() -> None:
     with pytest.raises(ExnihiloError, match="not finite"):
-        Sampler(Sampling(temperature=1.0), [0], 4).choose(torch.tensor([[0.0, float("nan"), 0.0, 0.0]]), 0)
+        _choose(Sampling(temperature=1.0), torch.tensor([[0.0, float("nan"), 0.0, 0.0]]))
 
 
 @pytest.mark.parametrize(
@@ -148,3 +161,41 @@ def test_broken_weights_are_an_error_and_not_a_token() -> None:
 def test_impossible_settings_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_rows_of_many_settings_are_drawn_as_each_alone() -> None:
+    """Greedy, warm, cut and penalised rows in one batch, over six steps."""
+    kinds = [*_settings(), Sampling(), Sampling(temperature=1.0)]
+    samplings = [kinds[i % len(kinds)] for i in range(4 * len(kinds))]
+    never = never_sampled(VOCABULARY, 90, [3, 4])
+
+    def draws() -> list[Draw]:
+        return [
+            Draw(sampling, 17 * i, i % 5, torch.zeros(VOCABULARY, dtype=torch.bool))
+            for i, sampling in enumerate(samplings)
+        ]
+
+    together, alone = Sampler(draws(), never), [Sampler([draw], never) for draw in draws()]
+    drawn: list[set[int]] = [set() for _ in samplings]
+    for step in range(6):
+        logits = torch.randn(len(samplings), VOCABULARY, generator=torch.Generator().manual_seed(step)) * 3
+        choice = together.choose(logits.clone())
+        for i, sampler in enumerate(alone):
+            single = sampler.choose(logits[i : i + 1].clone())
+            assert int(single.ids) == int(choice.ids[i])
+            assert float(single.logprobs) == pytest.approx(float(choice.logprobs[i]), abs=1e-5)
+            assert float(single.sampled_logprobs) == pytest.approx(
+                float(choice.sampled_logprobs[i]), abs=1e-5
+            )
+            drawn[i].add(int(single.ids))
+    assert all(len(ids) > 1 for ids in drawn) and not {3, 4} & set().union(*drawn)
+
+
+def test_a_row_takes_only_what_is_allowed_and_its_raw_logprob_is_the_models() -> None:
+    logits = torch.tensor([[0.0, 5.0, 1.0, 2.0], [0.0, 5.0, 1.0, 2.0]])
+    allowed = {1: torch.tensor([True, False, True])}  # shorter than the logits: what is beyond is not allowed
+    choice = Sampler([Draw(Sampling(), 0), Draw(Sampling(), 0)], never_sampled(4)).choose(
+        logits.clone(), allowed
+    )
+    assert choice.ids.tolist() == [1, 2]
+    assert torch.allclose(choice.logprobs, logits.log_softmax(-1)[[0, 1], [1, 2]])

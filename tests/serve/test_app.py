@@ -72,12 +72,15 @@ def test_an_answer_streams_and_is_checked(client: TestClient, model: str, text: 
 
 
 def test_a_second_turn_prefills_its_new_tokens_only(client: TestClient) -> None:
-    first = _events(client.post("/api/chat", json=_ask()).text)
+    # A question that no test has asked: the server keeps what conversations began with.
+    question = "Is there nobody else here who would know a module with `join` in it?"
+    first = _events(client.post("/api/chat", json=_ask(question)).text)
     answer = "".join(event.get("text", "") for event in first)
-    body = _ask()
+    body = _ask(question)
     body["messages"] += [{"role": "assistant", "content": answer}, {"role": "user", "content": "Why?"}]
     done = _events(client.post("/api/chat", json=body).text)[-1]["done"]
-    assert done["prefilled"] < first[-1]["done"]["prefilled"] + 4
+    assert first[-1]["done"]["prefilled"] > 30
+    assert done["prefilled"] < 12
 
 
 def test_the_same_seed_gives_the_same_answer(client: TestClient) -> None:

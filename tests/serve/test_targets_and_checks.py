@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.errors import Refused
 from exnihilo.serve.checks import check_answer
 from exnihilo.serve.sessions import load
 from exnihilo.serve.targets import find
@@ -95,5 +95,5 @@ def test_a_tokenizer_of_another_model_is_refused(run: Path, tmp_path: Path) -> N
         )
     )
     save_model(small, run / "base", tmp_path / "mixed")
-    with pytest.raises(ConfigError, match="ids, the model 300; put back"):
+    with pytest.raises(Refused, match="ids, the model 300; put back"):
         load(tmp_path / "mixed")

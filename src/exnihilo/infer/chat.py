@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
-
-import torch
 
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.seeds import derive
-from exnihilo.infer.sampling import Sampler, Sampling, of_tokenizer
+from exnihilo.infer.engine import Engine
+from exnihilo.infer.requests import Constraint
+from exnihilo.infer.sampling import Sampling, of_tokenizer
 from exnihilo.infer.stream import TextStream
-from exnihilo.model.cache import KVCache
 from exnihilo.tokenizer.template import Renderer
 
 if TYPE_CHECKING:
@@ -39,11 +37,12 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Done:
-    """The answer is complete: its whole text, why it ended, its tokens, and the tokens prefilled for it."""
+    """The answer is complete: its whole text, why it ended, its tokens, and those of its prompt: all, computed."""
 
     text: str
     finish: Literal["stop", "length"]
     tokens: int
+    prompt: int
     prefilled: int
 
 
@@ -55,6 +54,8 @@ class ChatSession:
 
     The transcript is one list of token ids: the model's own tokens stay as it chose them. Where it no longer
     fits the context, the oldest exchanges leave it, never the system prompt, and the rest is rendered anew.
+    Conversations with one model may share an `engine`: what they ask for at a time is generated together. A
+    `constraint` holds for every answer.
 
     Attributes:
         messages: the whole conversation so far, what left the context included.
@@ -70,19 +71,21 @@ class ChatSession:
         system: str | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
+        constraint: Constraint | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.sampling = sampling or Sampling()
         self.seed = seed
+        self.constraint = constraint
         self.prefilled = 0
         self._renderer = Renderer(tokenizer)
         self._rules = of_tokenizer(tokenizer)
-        self._cached: list[int] = []
-        self._cache: KVCache | None = None
+        self.engine = engine or Engine(model, **self._rules)
         self.reset(system)
 
     def reset(self, system: str | None = None) -> None:
-        """Begin a new conversation. The cache stays and is reused as far as the new one begins alike."""
+        """Begin a new conversation. The engine's cache is reused as far as the new one begins alike."""
         self.messages: list[Turn] = [] if system is None else [{"role": "system", "content": system}]
         self.dropped = 0
         self._transcript: list[int] = []  # up to the last answer's text, without what ends its turn
@@ -159,80 +162,32 @@ class ChatSession:
         past = self._renderer.prompt(kept[:-2]) + self.tokenizer.encode(kept[-2]["content"])
         return self._transcript + ids[len(past) :] if ids[: len(past)] == past else ids
 
-    @torch.inference_mode()
-    def _prefill(self, ids: list[int], room: int) -> torch.Tensor:
-        """Hidden state `[1, width]` of the last of `ids`; only what the cache lacks is computed."""
-        same = sum(
-            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._cached, ids[:-1], strict=False))
-        )
-        cache = self._cache_for(len(ids) + room, same)
-        cache.rewind(same)
-        self._cached = ids[:same]
-        self.prefilled = len(ids) - same
-        new = torch.tensor([ids[same:]], device=cache.starts.device)
-        hidden = self.model.hidden(new, cache=cache)[:, -1]
-        self._cached = list(ids)
-        return hidden
-
-    def _cache_for(self, needed: int, held: int) -> KVCache:
-        """A cache with room for `needed` tokens that keeps `held` of the old one; it grows by doubling."""
-        old, context = self._cache, self.model.config.max_length
-        if old is not None and old.capacity >= min(needed, context):
-            return old
-        weights = self.model.embedding.weight
-        capacity = min(context, max(256, 1 << (needed - 1).bit_length()))
-        new = KVCache(self.model.config, 1, capacity, dtype=weights.dtype, device=weights.device)
-        if old is not None:
-            for source, target in zip(old.layers, new.layers, strict=True):
-                target.append(source.key[:, :, :held], source.value[:, :, :held])
-        self._cache = new
-        return new
-
     def _answer(self, ids: list[int]) -> Iterator[Event]:
-        limit = min(self.sampling.max_new, self.model.config.max_length - len(ids))
         answers = sum(message["role"] == "assistant" for message in self.messages)
-        sampler = Sampler(
-            self.sampling,
-            [derive(self.seed, "turn", answers)],
-            self.model.config.vocab_size,
-            vocab_size=self._rules["vocab_size"],
-            banned=self._rules["banned"],
-            prompts=[ids],
-            device=self.model.embedding.weight.device,
+        # The text, and so its stop strings, is followed here, piece by piece.
+        request = self.engine.submit(
+            ids,
+            replace(self.sampling, stop=()),
+            seed=derive(self.seed, "turn", answers),
+            constraint=self.constraint,
+            keep=True,
         )
-        stream = TextStream(self._rules["token_bytes"], self.sampling.stop)
-        ends = {*self._rules["stop_ids"], *self.sampling.stop_ids}
-        said: list[int] = []
+        text = TextStream(self._rules["token_bytes"], self.sampling.stop)
+        tokens = self.engine.stream(request)
         ended = False
-        hidden = self._prefill(ids, limit)
         try:
-            while not ended and stream.stopped is None and len(said) < limit:
-                token = self._step(sampler, hidden, len(said))
-                said.append(token)
-                ended = token in ends
-                yield Text(stream.push(token))
-                if not ended and stream.stopped is None and len(said) < limit:
-                    hidden = self._feed(token)
-            rest = stream.finish()
+            while text.stopped is None and (token := next(tokens, None)) is not None:
+                ended = token in self._rules["stop_ids"] or token in self.sampling.stop_ids
+                yield Text(text.push(token))
+            rest = text.finish()
             if rest:
                 yield Text(rest)
         finally:
-            self._record(ids, said, stream, ended)
-        finish: Literal["stop", "length"] = "stop" if ended or stream.stopped is not None else "length"
-        yield Done(stream.text, finish, len(said), self.prefilled)
-
-    @torch.inference_mode()
-    def _step(self, sampler: Sampler, hidden: torch.Tensor, step: int) -> int:
-        return int(sampler.choose(self.model.head(hidden), step).ids)
-
-    @torch.inference_mode()
-    def _feed(self, token: int) -> torch.Tensor:
-        assert self._cache is not None
-        hidden = self.model.hidden(
-            torch.tensor([[token]], device=self._cache.starts.device), cache=self._cache
-        )
-        self._cached.append(token)
-        return hidden[:, -1]
+            tokens.close()
+            self.prefilled = request.prefilled
+            self._record(ids, request.ids, text, ended)
+        finish: Literal["stop", "length"] = "stop" if ended or text.stopped is not None else "length"
+        yield Done(text.text, finish, len(request.ids), len(ids), self.prefilled)
 
     def _record(self, ids: list[int], said: list[int], stream: TextStream, ended: bool) -> None:
         """Put the answer, whole or cut off, into the conversation."""

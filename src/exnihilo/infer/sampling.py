@@ -6,7 +6,7 @@ generated, and on nothing else, so that a seed gives the same text whatever else
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exnihilo.core.errors import ConfigError, ExnihiloError
+from exnihilo.core.errors import ConfigError, NotFinite
 
 if TYPE_CHECKING:
     from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -130,9 +130,9 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def uniforms(seeds: np.ndarray, step: int) -> np.ndarray:
-    """One number in [0, 1) per seed (uint64 `[B]`) for draw `step`; float64 with 53 random bits."""
-    counter = np.uint64((step + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1))
+def uniforms(seeds: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
+    """One number in [0, 1) per seed (uint64 `[B]`) for draw `steps` (one for all, or `[B]`); 53 random bits."""
+    counter = (np.atleast_1d(steps).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     bits = _mix(_mix(seeds) + counter)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -145,78 +145,123 @@ class Choice(NamedTuple):
     sampled_logprobs: Tensor
 
 
-class Sampler:
-    """Chooses the next token of every row of a batch.
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What the next tokens of one row depend on besides its logits.
 
-    `banned` ids and ids from `vocab_size` on (padding of the embedding) have probability 0. With a repetition
-    penalty, `prompts` tell what each row's text already holds.
+    Attributes:
+        sampling: settings of the request.
+        seed: of its uniform numbers.
+        step: how many tokens it has drawn already.
+        seen: bool `[V]`, the tokens in its text, which drawing adds to; needed with a repetition penalty.
     """
 
-    def __init__(
-        self,
-        sampling: Sampling,
-        seeds: list[int],
-        width: int,
-        *,
-        vocab_size: int | None = None,
-        banned: Iterable[int] = (),
-        prompts: list[list[int]] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.sampling = sampling
-        self.seeds = np.array([seed % 2**64 for seed in seeds], dtype=np.uint64)
-        never = {i for i in banned if 0 <= i < width} | set(
-            range(width if vocab_size is None else vocab_size, width)
-        )
-        if len(never) == width:
-            raise ConfigError(f"all {width} tokens are banned; leave some to sample from")
-        self.never = torch.tensor(sorted(never), dtype=torch.long, device=device)
-        self.seen: Tensor | None = None
-        if sampling.repetition_penalty != 1.0:
-            self.seen = torch.zeros(len(seeds), width, dtype=torch.bool, device=device)
-            for row, prompt in enumerate(prompts or []):
-                self.seen[row, torch.tensor(prompt, dtype=torch.long, device=device)] = True
+    sampling: Sampling
+    seed: int
+    step: int = 0
+    seen: Tensor | None = None
 
-    def choose(self, logits: Tensor, step: int) -> Choice:
-        """Choose from `logits` `[B, V]`, each row's `step`-th new token (from 0).
+    @property
+    def kind(self) -> tuple[float, int, float, float]:
+        """Rows of one kind are drawn together."""
+        s = self.sampling
+        return (s.temperature, s.top_k, s.top_p, s.repetition_penalty)
+
+
+def never_sampled(
+    width: int, vocab_size: int | None = None, banned: Iterable[int] = (), device: torch.device | str = "cpu"
+) -> Tensor:
+    """The ids of probability 0: `banned` ones, and those from `vocab_size` on (padding of the embedding).
+
+    Raises ConfigError where no other is left.
+    """
+    beyond = range(width if vocab_size is None else vocab_size, width)
+    never = {i for i in banned if 0 <= i < width}.union(beyond)
+    if len(never) == width:
+        raise ConfigError(f"all {width} tokens are banned; leave some to sample from")
+    return torch.tensor(sorted(never), dtype=torch.long, device=device)
+
+
+class Sampler:
+    """Chooses the next token of every row of a batch, again and again while its rows stay the same."""
+
+    def __init__(self, draws: Sequence[Draw], never: Tensor) -> None:
+        self.never = never
+        kinds: dict[tuple[float, int, float, float], list[int]] = {}
+        for row, draw in enumerate(draws):
+            kinds.setdefault(draw.kind, []).append(row)
+        self._parts = [_Part([draws[row] for row in rows], rows, never.device) for rows in kinds.values()]
+
+    def choose(self, logits: Tensor, allowed: Mapping[int, Tensor] | None = None) -> Choice:
+        """Choose from `logits` `[B, V]`, which are overwritten. `allowed` (bool `[≤ V]`) limits single rows.
 
         `logprobs` are those of the model itself (all logits, temperature 1), `sampled_logprobs` those of the
-        distribution that was sampled from (0 when greedy). Both are float32. Raises ExnihiloError where a
+        distribution that was sampled from (0 when greedy). Both are float32. Raises NotFinite where a
         logit is NaN or infinite.
         """
         raw = logits.float()
-        normaliser = raw.logsumexp(dim=-1, keepdim=True)
+        top = raw.amax(dim=-1, keepdim=True)
+        normaliser = (raw - top).exp_().sum(dim=-1, keepdim=True).log_().add_(top)
         if not bool(normaliser.isfinite().all()):
-            raise ExnihiloError(
+            raise NotFinite(
                 "the model's logits are not finite; its weights are broken: train or copy it again"
             )
-        allowed = raw.index_fill(1, self.never, NEVER)
-        shaped = shape_logits(allowed, self.sampling, self.seen)
-        if self.sampling.temperature == 0.0:
-            ids = shaped.argmax(dim=-1, keepdim=True)
-            sampled = torch.zeros(len(ids), device=ids.device)
+        raw.index_fill_(1, self.never, NEVER)
+        for row, mask in (allowed or {}).items():
+            raw[row, : len(mask)].masked_fill_(~mask, NEVER)
+            raw[row, len(mask) :] = NEVER
+        if len(self._parts) == 1:
+            ids, sampled = self._parts[0].choose(raw)
         else:
-            ids, sampled = self._draw(shaped, step)
-        if self.seen is not None:
-            self.seen.scatter_(1, ids, True)
+            ids = torch.empty(len(raw), 1, dtype=torch.long, device=raw.device)
+            sampled = torch.empty(len(raw), device=raw.device)
+            for part in self._parts:
+                ids[part.rows], sampled[part.rows] = part.choose(raw[part.rows])
         return Choice(ids[:, 0], (raw.gather(1, ids) - normaliser)[:, 0], sampled)
 
-    def _draw(self, shaped: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Invert the cumulative distribution at one uniform number per row: ids `[B, 1]`, log-probabilities.
 
-        Overwrites `shaped`: fresh memory for `[B, V]` costs as much as the arithmetic.
-        """
-        weights = shaped.sub_(shaped.max(dim=-1, keepdim=True).values).exp_()
+class _Part:
+    """The rows of a batch that are drawn in one way."""
+
+    def __init__(self, draws: list[Draw], rows: list[int], device: torch.device) -> None:
+        self.sampling = draws[0].sampling
+        self.rows = torch.tensor(rows, device=device)
+        self._draws = draws
+        self._seeds = np.array([draw.seed % 2**64 for draw in draws], dtype=np.uint64)
+        self._steps = np.array([draw.step for draw in draws], dtype=np.uint64)
+
+    def choose(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids `[n, 1]` and log-probabilities `[n]` for the logits `[n, V]` of these rows."""
+        seen = None
+        if self.sampling.repetition_penalty != 1.0:
+            seen = torch.stack([draw.seen for draw in self._draws if draw.seen is not None])
+        shaped = shape_logits(raw, self.sampling, seen)
+        if self.sampling.temperature == 0.0:
+            ids, sampled = _greatest(shaped), torch.zeros(len(shaped), device=shaped.device)
+        else:
+            ids, sampled = self._draw(shaped)
+        if seen is not None:
+            for draw, token in zip(self._draws, ids[:, 0].tolist(), strict=True):
+                assert draw.seen is not None
+                draw.seen[token] = True
+        self._steps += np.uint64(1)
+        return ids, sampled
+
+    def _draw(self, shaped: Tensor) -> tuple[Tensor, Tensor]:
+        """Invert the cumulative distribution at one uniform number per row: ids `[n, 1]`, log-probabilities."""
+        weights = (shaped - shaped.amax(dim=-1, keepdim=True)).exp_()
         cumulative = weights.cumsum(dim=-1)
         total = cumulative[:, -1:]
-        draw = torch.from_numpy(uniforms(self.seeds, step)).to(total).unsqueeze(1)
+        draw = torch.from_numpy(uniforms(self._seeds, self._steps)).to(total).unsqueeze(1)
         # Rounding must not push the point to the end, where the last token may have probability 0.
         point = torch.minimum(draw * total, torch.nextafter(total, torch.zeros_like(total)))
         ids = torch.searchsorted(cumulative, point, right=True)
         return ids, (weights.gather(1, ids) / weights.sum(dim=-1, keepdim=True)).log()[:, 0]
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows only: row `i` becomes what row `rows[i]` was."""
-        self.seeds = self.seeds[rows.cpu().numpy()]
-        if self.seen is not None:
-            self.seen = self.seen[rows]
+
+def _greatest(logits: Tensor) -> Tensor:
+    """The first of the greatest logits of each row: `[B, 1]`."""
+    if logits.device.type != "cpu":
+        return logits.argmax(dim=-1, keepdim=True)
+    # NumPy's is vectorised: for 32 rows of 8,192 it takes 20 µs and torch's 700.
+    return torch.from_numpy(logits.numpy().argmax(axis=1, keepdims=True))

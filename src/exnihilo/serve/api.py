@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Generator, Mapping
 from typing import Any, Literal
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
-from starlette.exceptions import HTTPException
 
 from exnihilo.core.config import Config
-from exnihilo.core.errors import ExnihiloError
 from exnihilo.infer.chat import Done, Dropped, Event, Text
 from exnihilo.infer.sampling import Sampling
 from exnihilo.serve.checks import check_answer
 from exnihilo.serve.engine import Busy, Engine, Job
+from exnihilo.serve.problems import busy, error_response, event, failure
 from exnihilo.serve.sessions import Sessions
 from exnihilo.serve.targets import Target
 
@@ -62,22 +58,29 @@ def add_endpoints(app: FastAPI, target: Target, engine: Engine, sessions: Sessio
         model = by_name.get(body.model)
         if model is None:
             known = ", ".join(by_name)
-            return _error(404, f"no model {body.model!r} here; one of: {known}", "model", "model_not_found")
+            return error_response(
+                404, f"no model {body.model!r} here; one of: {known}", "model", "model_not_found"
+            )
         messages = [{"role": m.role, "content": m.content} for m in body.messages]
         sampling = Sampling(temperature=body.temperature, max_new=body.max_new)
-        answers: asyncio.Queue[Event | Exception] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        job = Job(
-            sessions.reply(model.folder, messages, sampling, body.seed),
-            lambda event: loop.call_soon_threadsafe(answers.put_nowait, event),
-        )
         try:
-            engine.submit(job)
+            job, answers = begin(engine, sessions.reply(model.folder, messages, sampling, body.seed))
         except Busy as error:
-            return _error(429, str(error), None, "queue_full", headers={"Retry-After": "1"})
+            return busy(error)
         return StreamingResponse(
             _stream(job, answers, messages[-1]["content"], target.items), media_type="text/event-stream"
         )
+
+
+def begin(
+    engine: Engine, events: Generator[Event, None, None]
+) -> tuple[Job, asyncio.Queue[Event | Exception]]:
+    """Queue an answer; its events come in the event loop that calls this. Raises Busy."""
+    answers: asyncio.Queue[Event | Exception] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    job = Job(events, lambda event: loop.call_soon_threadsafe(answers.put_nowait, event))
+    engine.submit(job)
+    return job, answers
 
 
 async def _stream(
@@ -90,23 +93,23 @@ async def _stream(
     started = time.monotonic()
     try:
         while True:
-            event = await answers.get()
-            match event:
+            said = await answers.get()
+            match said:
                 case Text(text):
                     if text:
-                        yield _event({"text": text})
+                        yield event({"text": text})
                 case Dropped(count):
-                    yield _event({"dropped": count})
+                    yield event({"dropped": count})
                 case Done():
                     seconds = time.monotonic() - started
                     # A verifier may run a while; the event loop does not wait for it.
-                    verdict = await asyncio.to_thread(check_answer, question, event.text, items)
-                    yield _event(
+                    verdict = await asyncio.to_thread(check_answer, question, said.text, items)
+                    yield event(
                         {
                             "done": {
-                                "finish": event.finish,
-                                "tokens": event.tokens,
-                                "prefilled": event.prefilled,
+                                "finish": said.finish,
+                                "tokens": said.tokens,
+                                "prefilled": said.prefilled,
                                 "seconds": round(seconds, 3),
                                 "verdict": verdict.as_dict(),
                             }
@@ -114,52 +117,7 @@ async def _stream(
                     )
                     return
                 case _:
-                    yield _event(_failure(event))
+                    yield event(failure(said))
                     return
     finally:
         job.cancel()
-
-
-def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    """What a client is told: our own errors in full, others by type only (their text may hold anything)."""
-    if isinstance(error, ExnihiloError):
-        return _problem(str(error), "invalid_request_error", None, type(error).__name__)
-    return _problem(
-        f"the server failed ({type(error).__name__}); see its log", "server_error", None, "internal"
-    )
-
-
-def _problem(message: str, kind: str, param: str | None, code: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def _error(
-    status: int, message: str, param: str | None, code: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    kind = (
-        "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
-    )
-    return JSONResponse(_problem(message, kind, param, code), status, dict(headers or {}))
-
-
-def add_error_handlers(app: FastAPI) -> None:
-    """Every failure is `{"error": {message, type, param, code}}`."""
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"] if part != "body") or None
-        return _error(400, f"{param or 'body'}: {first['msg']}", param, str(first["type"]))
-
-    @app.exception_handler(HTTPException)
-    async def failed(request: Request, error: HTTPException) -> JSONResponse:
-        code = HTTPStatus(error.status_code).name.lower()
-        return _error(error.status_code, str(error.detail), None, code, error.headers)
-
-    @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(_failure(error), 500)

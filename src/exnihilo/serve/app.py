@@ -19,15 +19,18 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from exnihilo.core.errors import ConfigError
-from exnihilo.serve.api import add_endpoints, add_error_handlers
+from exnihilo.serve.api import add_endpoints
+from exnihilo.serve.completions import add_openai_endpoints
 from exnihilo.serve.engine import Engine, Job
 from exnihilo.serve.guard import LOOPBACK, Guard
+from exnihilo.serve.problems import add_error_handlers
 from exnihilo.serve.sessions import Sessions
 from exnihilo.serve.targets import find
 
 PAGE = Path(__file__).parent / "page"
 PORT = 7860
 TRIED = 50  # ports from the wanted one on
+LAST_PORT = 65535
 
 
 def create_app(
@@ -55,6 +58,7 @@ def create_app(
     app.add_middleware(Guard, hosts=hosts)
     add_error_handlers(app)
     add_endpoints(app, target, engine, sessions)
+    add_openai_endpoints(app, target, engine, sessions)
 
     @app.get("/")
     async def page() -> FileResponse:
@@ -96,8 +100,11 @@ def run_web(target: Path, *, host: str = "127.0.0.1", port: int = PORT, open_bro
 
 def bind(host: str, port: int) -> socket.socket:
     """A socket on the first free port from `port` on (any free one for 0). Raises ConfigError if none is."""
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigError(f"--port: got {port}; allowed: int from 1 to {LAST_PORT}, or 0 for any free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, min(port + TRIED, 65536)) if port else [0]:
+    last = min(port + TRIED - 1, LAST_PORT)
+    for candidate in range(port, last + 1) if port else [0]:
         # asyncio sends small packets at once only where the protocol is named; otherwise each event of a
         # stream waits 40 ms for the acknowledgement of the one before.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -111,7 +118,7 @@ def bind(host: str, port: int) -> socket.socket:
                 raise ConfigError(f"--host {host}: {error.strerror or error}; use 127.0.0.1") from error
         else:
             return listener
-    raise ConfigError(f"--port {port}: no free port from {port} to {port + TRIED - 1}; give another")
+    raise ConfigError(f"--port {port}: no free port from {port} to {last}; give another")
 
 
 def _has_display() -> bool:

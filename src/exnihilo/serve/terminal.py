@@ -25,14 +25,22 @@ def chat(target: Path, *, system: str | None, sampling: dict[str, Any], prompt: 
     of `Sampling` and `seed`; what is None keeps its default. Raises ConfigError for others, Refused where
     `target` holds no model.
     """
-    settings, seed = read_sampling(sampling)
+    try:
+        settings, seed = read_sampling(sampling)
+    except ConfigError as error:
+        raise ConfigError(*map(_as_option, error.problems)) from error
     found = find(target)
     served = found.last
     if len(found.models) > 1:
         names = ", ".join(model.name for model in found.models)
         _say(f"talking to {served.name} ({served.role}), of {names}; give {target / 'STAGE'} for another")
     if prompt is None and not sys.stdin.isatty():
-        prompt = sys.stdin.read().strip()
+        try:
+            prompt = sys.stdin.read().strip()
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"standard input: not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}); convert it"
+            ) from error
         if not prompt:
             raise ConfigError("standard input is empty; pipe a question in, or run in a terminal")
     from exnihilo.infer.chat import ChatSession
@@ -43,6 +51,12 @@ def chat(target: Path, *, system: str | None, sampling: dict[str, Any], prompt: 
         answer(session, prompt)
     else:
         _converse(session, system)
+
+
+def _as_option(problem: str) -> str:
+    """A problem with a field of `Sampling` ("top_p: 2.0; must be …") as one with the option for it."""
+    field, _, told = problem.partition(":")
+    return f"--{field.replace('_', '-')}: got{told}"
 
 
 def read_sampling(values: dict[str, Any]) -> tuple[Sampling, int]:

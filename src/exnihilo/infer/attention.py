@@ -1,0 +1,186 @@
+"""What the model attends to in a pass: one token for every row of the pool, or the unread tokens of some prompts.
+
+Both are caches to the decoder (`model/cache.py`), made anew for each pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from exnihilo.infer.pool import Group, Prefix
+from exnihilo.model.cache import causal_attention
+
+
+class Decoding:
+    """One new token of every row, in the order of the groups and of their slots: `[rows, 1]`."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        parts = [_GroupPart(group) for group in groups]
+        starts = [0, *accumulate(len(group) for group in groups)]
+        depth = groups[0].shape.depth
+        self.layers = [_DecodingLayer(parts, starts, layer) for layer in range(depth)]
+        positions = torch.cat([part.positions for part in parts]) if len(parts) > 1 else parts[0].positions
+        self._positions = positions[:, None]
+
+    def positions(self, new: int) -> Tensor:
+        """Positions `[rows, 1]`."""
+        return self._positions
+
+
+@dataclass(frozen=True)
+class _DecodingLayer:
+    parts: list[_GroupPart]
+    starts: list[int]
+    layer: int
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """See `CachedAttention`; T is 1."""
+        rows, _, heads, size = query.shape
+        kv_heads = key.shape[2]
+        # The query heads of one key head stand in line as if they were tokens: grouped heads without a copy.
+        query = query.view(rows, kv_heads, heads // kv_heads, size)
+        key, value = key.squeeze(1), value.squeeze(1)
+        if len(self.parts) == 1:
+            mixed = self.parts[0].attend(self.layer, query, key, value)
+        else:
+            mixed = torch.cat(
+                [
+                    part.attend(self.layer, query[start:stop], key[start:stop], value[start:stop])
+                    for part, start, stop in zip(self.parts, self.starts, self.starts[1:], strict=False)
+                ]
+            )
+        return mixed.reshape(rows, 1, heads * size)
+
+
+class _GroupPart:
+    """A group in one pass: where each layer writes, and the views it reads."""
+
+    def __init__(self, group: Group) -> None:
+        rows, store, prefix = len(group), group.store, group.prefix
+        lengths = torch.from_numpy(group.held).to(store.device)
+        longest = int(group.held.max())
+        even = int(group.held.min()) == longest
+        before = 0 if prefix is None else len(prefix.tokens)
+        self.positions = lengths + before
+        read = store[:, :, :rows, :, : longest + 1]
+        self._read = [layer.unbind(0) for layer in read.unbind(0)]
+        self._prefix = None if prefix is None else [layer.unbind(0) for layer in prefix.store.unbind(0)]
+        if even:
+            self._write = [layer.unbind(0) for layer in store[:, :, :rows, :, longest].unbind(0)]
+            self._mask = None
+            return
+        _, _, _, kv_heads, columns, size = store.shape
+        self._write = [layer.unbind(0) for layer in store.view(len(store), 2, -1, size).unbind(0)]
+        heads = torch.arange(rows * kv_heads, device=store.device).view(rows, kv_heads)
+        self._index = (heads * columns + lengths[:, None]).flatten()
+        later = torch.arange(longest + 1, device=store.device) > lengths[:, None]
+        self._mask = torch.zeros(later.shape, dtype=store.dtype, device=store.device)
+        self._mask = self._mask.masked_fill_(later, float("-inf"))[:, None, None]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Keep keys and values `[rows, kv_heads, D]`; mix for the queries `[rows, kv_heads, G, D]`."""
+        for kept, new in zip(self._write[layer], (key, value), strict=True):
+            if self._mask is None:
+                kept.copy_(new)
+            else:
+                kept.index_copy_(0, self._index, new.reshape(-1, new.shape[-1]).to(kept.dtype))
+        keys, values = self._read[layer]
+        if self._prefix is None:
+            return F.scaled_dot_product_attention(query, keys, values, attn_mask=self._mask)
+        return _with_prefix(query, self._prefix[layer], (keys, values), self._mask)
+
+
+def _with_prefix(
+    query: Tensor, prefix: Sequence[Tensor], own: Sequence[Tensor], mask: Tensor | None
+) -> Tensor:
+    """Mix for queries `[R, K, G, D]` over `[K, P, D]`, which all rows share, and their own `[R, K, L, D]`.
+
+    Each part is mixed by itself; the two are weighed by the sums of their exponentials (arXiv 2402.05099).
+    """
+    rows, kv_heads, group, size = query.shape
+    query = query * size**-0.5
+    together = query.transpose(0, 1).reshape(kv_heads, rows * group, size)
+    shared, shared_sum = _mix(torch.bmm(together, prefix[0].transpose(1, 2)), prefix[1])
+    scores = torch.matmul(query, own[0].transpose(2, 3))
+    mixed, own_sum = _mix(scores if mask is None else scores.add_(mask), own[1])
+    shared = shared.view(kv_heads, rows, group, size).transpose(0, 1)
+    shared_sum = shared_sum.view(kv_heads, rows, group, 1).transpose(0, 1)
+    return torch.lerp(mixed, shared, torch.sigmoid(shared_sum - own_sum))
+
+
+def _mix(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values `[…, n, D]` mixed by scores `[…, Q, n]`, and the logarithm of the scores' summed exponentials."""
+    weights = scores.softmax(-1)
+    # log Σ exp(score) = score - log(weight) for any of them; the largest weight is at least 1/n.
+    total = scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log_()
+    return torch.matmul(weights, values), total
+
+
+@dataclass(eq=False)
+class Span:
+    """Tokens of one prompt that are to be read.
+
+    Attributes:
+        tokens: the ids, at least one.
+        store: where their keys and values go: `[depth, 2, kv_heads, capacity, head_dim]`.
+        held: tokens in the store already, right before these.
+        prefix: what comes before all that is in the store.
+    """
+
+    tokens: list[int]
+    store: Tensor
+    held: int
+    prefix: Prefix | None
+
+    @property
+    def position(self) -> int:
+        """Position of the first of the tokens."""
+        return self.held + (0 if self.prefix is None else len(self.prefix.tokens))
+
+
+class Reading:
+    """Unread tokens of several prompts, one after another without padding: `[1, N]`."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        depth = len(spans[0].store)
+        self.layers = [_ReadingLayer(spans, layer) for layer in range(depth)]
+
+    def positions(self, new: int) -> Tensor:
+        """Positions `[1, N]`."""
+        device = self.spans[0].store.device
+        ranges = [
+            torch.arange(span.position, span.position + len(span.tokens), device=device)
+            for span in self.spans
+        ]
+        return torch.cat(ranges)[None]
+
+
+@dataclass(frozen=True)
+class _ReadingLayer:
+    spans: Sequence[Span]
+    layer: int
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """See `CachedAttention`; B is 1."""
+        mixed, start = [], 0
+        for span in self.spans:
+            stop = start + len(span.tokens)
+            end = span.held + len(span.tokens)
+            seen = []
+            for kind, new in enumerate((key, value)):
+                store = span.store[self.layer, kind]
+                store[:, span.held : end] = new[0, start:stop].transpose(0, 1)
+                held = store[:, :end]
+                if span.prefix is not None:
+                    held = torch.cat((span.prefix.store[self.layer, kind], held), 1)
+                seen.append(held[None])
+            mixed.append(causal_attention(query[:, start:stop], seen[0], seen[1]))
+            start = stop
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed, 1)

@@ -1,0 +1,1 @@
+"""Experiments over recipes: does this setting help here, and how sure is that?"""

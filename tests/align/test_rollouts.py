@@ -13,7 +13,7 @@ import torch
 
 from exnihilo.align.grpo import GrpoConfig, _anchor, grpo
 from exnihilo.align.rollouts import Rollouts
-from exnihilo.core.errors import Refused
+from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.jsonl import write_jsonl
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.config import DecoderConfig
@@ -215,7 +215,7 @@ def test_the_stage_raises_the_reward_it_is_given(
     rewards = [line["reward"] for line in _metrics(workspace) if "reward" in line]
     assert len(rewards) == 25 and sum(rewards[:3]) / 3 < 0.75 and sum(rewards[-3:]) / 3 > 0.95
     assert load_model(workspace.path).config == load_model(tmp_path / "model").config
-    with pytest.raises(Refused, match=r"no prompts of \['g'\]"):
+    with pytest.raises(ConfigError, match=r"no prompts of \['g'\]"):
         changed = config.model_copy(update={"families": ["g"]})
         grpo(changed, {"model": tmp_path / "model", "examples": tmp_path / "examples"}, workspace)
 

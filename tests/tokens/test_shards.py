@@ -137,7 +137,7 @@ def test_what_is_no_token_set_is_refused(tmp_path: Path) -> None:
         TokenSet.open(tmp_path)
     write(tmp_path / "t", [[0, 1]])
     assert splits(tmp_path / "t") == ["train"]
-    with pytest.raises(Refused, match="no split 'held_out'; it has: train"):
+    with pytest.raises(Refused, match="no split 'held_out', only train"):
         TokenSet.open(tmp_path / "t", "held_out")
 
 

@@ -68,9 +68,9 @@ def test_train_6_latest_skips_altered_missing_and_partial_checkpoints(tmp_path: 
 def test_train_6_retention_keeps_the_last_and_the_best(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         save(tmp_path, step)
-    prune(tmp_path, keep=2, best=20)
+    prune(tmp_path, 2, 20, None)
     assert names(tmp_path) == ["step-00000020", "step-00000040", "step-00000050"]
-    prune(tmp_path, keep=1, best=None)
+    prune(tmp_path, 1, None)
     assert names(tmp_path) == ["step-00000050"]
 
 
@@ -130,6 +130,7 @@ def test_train_5_resume_says_in_one_sentence_what_it_decided(tmp_path: Path) -> 
     assert message(tmp_path) == "continuing at step 6 of 8 (changed: steps 6 -> 8; log_every 1 -> 2)"
     run(tmp_path, "never")
     assert names(tmp_path / "stage.partial/checkpoints") == [
+        "step-00000000",
         "step-00000002",
         "step-00000004",
         "step-00000006",

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,16 @@ from torch import Tensor
 from exnihilo.core.events import EventLog
 from exnihilo.core.stopping import stop_signal
 from exnihilo.core.workspace import Workspace
+from exnihilo.model.adapters import add_lora
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.lora_config import LoraConfig
 from exnihilo.objectives.causal import causal
+from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
 from exnihilo.train.config import FitConfig
-from exnihilo.train.fit import fit
+from exnihilo.train.fit import FitResult, fit
+from exnihilo.train.state import TrainingState
 
 VOCABULARY = 32
 
@@ -94,10 +100,14 @@ def _one_thread(function: Callable[..., None], rank: int, *arguments: Any) -> No
     function(rank, *arguments)
 
 
-def train_or_die(rank: int, folder: Path, steps: int, resume: str, kill_at: int, number: int) -> None:
+def train_or_die(
+    rank: int, folder: Path, steps: int, resume: str, kill_at: int, number: int, low_rank: bool = False
+) -> None:
     """Train in this process, which sends itself signal `number` when it asks for the batch of step
-    `kill_at`."""
-    source = CountingRows()
+    `kill_at`. With `low_rank` adapters are trained, under dropout."""
+    source, model = CountingRows(), tiny_decoder()
+    if low_rank:
+        add_lora(model, LoraConfig(rank=2, dora=True, dropout=0.2), seed=7)
     plain_next = source.next
 
     def next_or_die(step: int, model: object = None) -> Batch:
@@ -108,4 +118,80 @@ def train_or_die(rank: int, folder: Path, steps: int, resume: str, kill_at: int,
     source.next = next_or_die  # type: ignore[method-assign]
     config = FitConfig(steps=steps, log_every=1, checkpoint_every=10, clip=0.5)
     with stop_signal() as stopped:
-        fit(tiny_decoder(), causal, source, config, workspace_at(folder, resume, stop_signal=stopped))
+        fit(model, causal, source, config, workspace_at(folder, resume, stop_signal=stopped))
+
+
+EDGE = 1.0612
+CLIFF_STEPS = 14
+
+
+def cliff(model: Any, batch: Batch) -> Loss:
+    """Cross-entropy on a slope with a cliff: the weights of the last norm, which begin at 1, are drawn upwards, and
+    above `EDGE` the loss takes the logarithm of a negative number.
+
+    AdamW moves each by its learning rate a step. At 0.01, falling to 0 over 14 steps, they pass the edge in the
+    eighth; when the rate is halved after the fourth, they end at 1.0589.
+    """
+    loss = causal(model, batch)
+    place = model.norm.weight.mean()
+    return Loss(loss.total + loss.weight * (-10 * place + 0 * torch.log(EDGE - place)), loss.weight)
+
+
+def walk(
+    folder: Path,
+    resume: str = "auto",
+    *,
+    model: Decoder | None = None,
+    share: float = 1.0,
+    stop_after: int | None = None,
+    **settings: Any,
+) -> FitResult:
+    """Train towards the cliff at `share` of the learning rates that lead over it; SIGTERM in step `stop_after`."""
+    asked: list[int] = []
+
+    class Rows(CountingRows):
+        def next(self, step: int, model: object = None) -> Batch:
+            if step + 1 == stop_after:
+                asked.append(signal.SIGTERM)
+            return super().next(step)
+
+    optimizer = {"lr": 0.02 * share, "lr_embedding": 0.01 * share}
+    values = {
+        "steps": CLIFF_STEPS,
+        "checkpoint_every": 4,
+        "log_every": 1,
+        "clip": None,
+        "optimizer": optimizer,
+    }
+    return fit(
+        tiny_decoder() if model is None else model,
+        cliff,
+        Rows(),
+        FitConfig.model_validate(values | settings),
+        workspace_at(folder, resume, stop_signal=lambda: asked[0] if asked else None),
+    )
+
+
+def walk_or_die(rank: int, folder: Path, at: int) -> None:
+    """Walk over the cliff; `kill -9` at the given change of the file system after the fall."""
+    changes = {"open", "os.rename", "os.remove", "os.rmdir"}
+    seen: list[str] = []
+    fallen: list[int] = []
+    plain = TrainingState.go_back
+
+    def go_back(self: TrainingState, done: int, reason: str) -> int:
+        fallen.append(done)
+        return plain(self, done, reason)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not fallen or event not in changes:
+            return
+        if event == "open" and not int(arguments[2]) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+        if len(seen) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen.append(event)
+
+    TrainingState.go_back = go_back  # type: ignore[method-assign]
+    sys.addaudithook(hook)
+    walk(folder)

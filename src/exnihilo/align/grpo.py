@@ -10,12 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from exnihilo.core.config import ExamplesRef, ModelRef
-from exnihilo.core.errors import Refused
+from exnihilo.core.config import ExamplesRef, ModelRef, why
+from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.stage import Inputs, Stage
-from exnihilo.train.config import FitConfig, OptimizerConfig, ScheduleConfig
+from exnihilo.model.lora_config import LoraConfig
+from exnihilo.train.config import (
+    LORA,
+    LORA_WHY,
+    FitConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    adapter_rate,
+    check_length,
+)
 
 if TYPE_CHECKING:
     from exnihilo.align.rollouts import Response
@@ -23,69 +32,212 @@ if TYPE_CHECKING:
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.packing import ConversationRows
 
+RATE, ADAPTER_SHARE = 0.004, 0.25
+"""Default learning rates: of the matrices, with Muon; of low-rank adapters, as a share of what sft takes."""
+
 
 class GrpoConfig(FitConfig):
     """Group-relative policy optimisation on questions with a verifier."""
 
     model: ModelRef = Field(
-        description="instruction-tuned model to start from; it is also the KL's reference"
+        description="instruction-tuned model to start from; it is also the KL's reference",
+        json_schema_extra=why(
+            "there is no default: rewards only sharpen what a model already does now and then",
+            example="runs/mine/sft",
+        ),
     )
-    examples: ExamplesRef = Field(description="artifact whose prompts.jsonl holds questions with verifiers")
+    examples: ExamplesRef = Field(
+        description="artifact whose prompts.jsonl holds questions with verifiers",
+        json_schema_extra=why(
+            "there is no default: rewards come from questions whose answers can be checked",
+            example="runs/mine/questions",
+        ),
+    )
     families: list[str] | None = Field(
-        default=None, description="families to train on; none: all in prompts.jsonl"
+        default=None,
+        description="families to train on; none: all in prompts.jsonl",
+        json_schema_extra=why(
+            "open, all: name those that the model gets right now and then, since a family that is "
+            "always wrong or always right gives no signal",
+            example="arithmetic,sequence",
+        ),
     )
-    prompts: int = Field(default=16, ge=1, description="questions a step")
-    group: int = Field(default=8, ge=2, description="answers sampled to each question")
+    prompts: int = Field(
+        default=16,
+        ge=1,
+        description="questions a step",
+        json_schema_extra=why(
+            "16 questions of 8 answers are 128 samples: on two cores a step of short answers takes one "
+            "or two seconds",
+            example="24",
+        ),
+    )
+    group: int = Field(
+        default=8,
+        ge=2,
+        description="answers sampled to each question",
+        json_schema_extra=why(
+            "8: the group's mean is the baseline of each answer; fewer make it noisier, more take time "
+            "in proportion",
+            example="16",
+        ),
+    )
     temperature: float = Field(
-        default=1.0, gt=0, description="of sampling; 1 is the distribution that is trained"
+        default=1.0,
+        gt=0,
+        description="of sampling; 1 is the distribution that is trained",
+        json_schema_extra=why(
+            "1: what is sampled is then exactly what is trained, and the probability ratios begin at 1",
+            example="0.8",
+        ),
     )
-    max_new: int = Field(default=128, ge=1, description="longest answer in tokens")
-    length: int = Field(default=256, ge=2, description="row length in tokens")
-    beta: float = Field(default=0.05, ge=0, description="weight of the KL to the reference")
+    max_new: int = Field(
+        default=128,
+        ge=1,
+        description="longest answer in tokens",
+        json_schema_extra=why(
+            "128 hold a worked answer; an answer that is cut off is judged as it stands, so too small "
+            "a limit punishes steps",
+            example="96",
+        ),
+    )
+    length: int = Field(
+        default=256,
+        ge=2,
+        description="row length in tokens",
+        json_schema_extra=why(
+            "256 hold a question and an answer of 128; several answers share a row",
+            example="512",
+        ),
+    )
+    beta: float = Field(
+        default=0.05,
+        ge=0,
+        description="weight of the KL to the reference",
+        json_schema_extra=why(
+            "0.05 keeps the policy near its start; at 0.02, beside an anchor, the quickstart's moved "
+            "by about 0.06 nats a token in 40 steps. 0 lets it go wherever the reward leads",
+            example="0.02",
+        ),
+    )
     anchor: float = Field(
         default=0.0,
         ge=0,
         description="weight of the KL to the reference on demonstrations of the families that are not trained on, "
         "token by token against the response tokens; keeps them as they are",
+        json_schema_extra=why(
+            "0, since it needs demonstrations of other families. Without it families that no reward "
+            "touched lost up to 14 points in the quickstart, with it at most 2 (docs/decisions/0003, "
+            "one seed)",
+            example="30",
+        ),
     )
-    anchor_rows: int = Field(default=4, ge=1, description="rows of such demonstrations a step")
-    clip_low: float = Field(default=0.2, gt=0, lt=1, description="how far a probability may fall in one step")
-    clip_high: float = Field(default=0.28, gt=0, description="how far it may rise (arXiv 2503.14476)")
-    scale: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    anchor_rows: int = Field(
+        default=4,
+        ge=1,
+        description="rows of such demonstrations a step",
+        json_schema_extra=why(
+            "4 rows are a small part of a step's tokens beside 128 answers; more hold tighter and cost time",
+            example="6",
+        ),
+    )
+    clip_low: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="how far a probability may fall in one step",
+        json_schema_extra=why(
+            "0.2 is PPO's (arXiv 1707.06347): beyond it an answer's probability is not lowered further "
+            "in this step",
+            example="0.1",
+        ),
+    )
+    clip_high: float = Field(
+        default=0.28,
+        gt=0,
+        description="how far it may rise (arXiv 2503.14476)",
+        json_schema_extra=why(
+            "0.28, a little more than below: rare right answers may rise, which keeps the policy from "
+            "settling too early (arXiv 2503.14476)",
+            example="0.2",
+        ),
+    )
+    scale: bool = Field(
+        default=True,
+        description="divide advantages by the group's standard deviation",
+        json_schema_extra=why(
+            "true, as GRPO was published (arXiv 2402.03300): questions count alike however spread "
+            "their rewards are; false lets those that divide the answers most count more (arXiv "
+            "2503.20783)"
+        ),
+    )
+    lora: LoraConfig | None = Field(default=None, description=LORA, json_schema_extra=LORA_WHY)
     # A policy's loss hovers around zero: an outlier of it is no sign of a bad batch.
-    outlier_sigma: float | None = Field(default=None, gt=0, description="as in pretraining; off by default")
+    outlier_sigma: float | None = Field(
+        default=None,
+        gt=0,
+        description="as in pretraining; off by default",
+        json_schema_extra=why(
+            "off: a policy's loss hovers around zero, and an outlier of it is no sign of a bad batch",
+            example="6",
+        ),
+    )
     optimizer: OptimizerConfig = Field(
-        default=OptimizerConfig(lr=0.004, lr_embedding=0.0005), description="optimizer and learning rates"
+        default=OptimizerConfig(lr_embedding=0.0005),
+        description="optimizer and learning rates",
+        json_schema_extra={
+            "whys": {
+                "lr": "open, 0.004, a fifth of pretraining's: gradients of rewards are noisy, and the model is to"
+                " stay what it is; with lora a quarter of sft's",
+                "lr_embedding": "0.0005, an eighth of pretraining's: embeddings serve all text, and rewards see a few"
+                " answers of it",
+            }
+        },
     )
     schedule: ScheduleConfig = Field(
-        default=ScheduleConfig(warmup=0.05), description="learning rate over the run"
+        default=ScheduleConfig(warmup=0.05),
+        description="learning rate over the run",
+        json_schema_extra={
+            "whys": {
+                "warmup": "a twentieth: runs have some dozens of steps, of which a fiftieth would be no warm-up"
+                " at all"
+            }
+        },
     )
+
+    @model_validator(mode="after")
+    def _samples_what_it_trains(self) -> GrpoConfig:
+        if self.lora is not None and self.lora.dropout:
+            raise ValueError(
+                "lora.dropout: answers are sampled without it, so that the probability ratios would not begin at 1; "
+                "give 0"
+            )
+        return self
 
 
 def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the aligned model's folder. Refused where no prompt has a verifier."""
     from exnihilo.align.rollouts import Rollouts
-    from exnihilo.core.jsonl import read_jsonl
-    from exnihilo.model.folder import load_model, save_model
+    from exnihilo.core.seeds import derive
+    from exnihilo.model.adapter_folder import save_tuned
+    from exnihilo.model.adapters import add_lora
+    from exnihilo.model.folder import load_model, load_with_tokenizer
     from exnihilo.objectives.policy import PolicyGradient
     from exnihilo.tokenizer.template import Renderer
-    from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.train.fit import fit
     from exnihilo.verify.check import check
 
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
-    tokenizer = Tokenizer.load(start)
+    items, wanted = _questions(examples, config.families)
+    model, tokenizer = load_with_tokenizer(start)
+    check_length(config.length, model.config.max_length)
+    if config.lora is None:
+        reference = load_model(start).requires_grad_(False).eval()
+    else:  # without its adapters the policy is where it started: no second copy is needed
+        add_lora(model, config.lora, derive(work.seed, "lora"))
+        reference = model
     Renderer(tokenizer).check()
-    file = examples / "prompts.jsonl"
-    if not file.is_file():
-        raise Refused(f"{examples}: has no prompts.jsonl, so there is nothing to sample answers to")
-    items = [item for _, item in read_jsonl(file)]
-    wanted = set(config.families or [item["family"] for item in items])
-    missing = wanted - {item["family"] for item in items}
-    if missing:
-        raise Refused(f"{file}: no prompts of {sorted(missing)}")
-    items = [item for item in items if item["family"] in wanted]
 
     def reward(item: dict[str, Any], text: str) -> float | None:
         correct = check(item["verifier"], text).correct
@@ -98,7 +250,6 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
                 question = response.item["messages"][-1]["content"]
                 work.sample(step=step, prompt=question, text=response.text, reward=response.reward)
 
-    model, reference = load_model(start), load_model(start).requires_grad_(False).eval()
     source = Rollouts(
         items,
         tokenizer,
@@ -116,10 +267,38 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         record=record,
     )
     objective = PolicyGradient(config.beta, config.clip_low, config.clip_high, reference)
-    result = fit(model, objective, source, config, work)
-    save_model(model, start, work.path)
+    result = fit(model, objective, source, _with_rate(config, model.config.width), work)
+    save_tuned(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")
+
+
+def _with_rate(config: GrpoConfig, width: int) -> GrpoConfig:
+    """The config with the learning rate that it leaves open."""
+    if config.optimizer.lr is not None:
+        return config
+    lr = RATE if config.lora is None else ADAPTER_SHARE * adapter_rate(width)
+    return config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
+
+
+def _questions(examples: Path, families: list[str] | None) -> tuple[list[dict[str, Any]], set[str]]:
+    """The questions of these families (None: of all) in `prompts.jsonl`, and the families."""
+    from exnihilo.verify.questions import read_questions
+
+    file = examples / "prompts.jsonl"
+    if not file.is_file():
+        raise Refused(f"{file}: not found; give a folder of examples with questions to sample answers to")
+    items = [item for _, item in read_questions(file, what="a question with a verifier", needs=())]
+    if not items:
+        raise Refused(f"{file}: no prompts to sample answers to; give one JSON object a line")
+    known = {item["family"] for item in items}
+    missing = sorted(set(families or known) - known)
+    if missing:
+        raise ConfigError(
+            f"families: no prompts of {missing} in {file}; there are {', '.join(sorted(known))}"
+        )
+    wanted = set(families or known)
+    return [item for item in items if item["family"] in wanted], wanted
 
 
 def _anchor(
@@ -137,7 +316,7 @@ def _anchor(
     others = [
         row.conversation
         for row in rows
-        if row.conversation and row.conversation.meta["family"] not in trained
+        if row.conversation and row.conversation.meta.get("family") not in trained
     ]
     encoded = [encode(conversation, renderer, config.length + 1) for conversation in others]
     pairs = [(one.ids, one.mask) for one in encoded if isinstance(one, Encoded)]

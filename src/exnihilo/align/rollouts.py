@@ -17,6 +17,7 @@ from exnihilo.core.jsonl import dumps
 from exnihilo.core.seeds import derive
 from exnihilo.infer.generate import Generation, generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
+from exnihilo.model.adapters import adapters_off, merged
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, REFERENCE, SAMPLED, response_logprobs
 from exnihilo.tokenizer.template import Renderer
@@ -83,7 +84,7 @@ class Rollouts:
         if longest + max_new > length + 1:
             raise Refused(
                 f"a prompt of {longest} tokens and an answer of {max_new} do not fit rows of {length}; "
-                "make the rows longer or the answers shorter"
+                "raise length, or lower max_new"
             )
 
     def next(self, step: int, model: Decoder) -> Batch:
@@ -118,7 +119,10 @@ class Rollouts:
         chosen = [self._item(step * self.prompts + i) for i in range(self.prompts)]
         rows = [i for i in chosen for _ in range(self.group)]
         seeds = [derive(self.seed, "rollout", step, i) for i in range(len(rows))]
-        generations = generate(model, [self.ids[i] for i in rows], self.sampling, seeds=seeds, **self.rules)
+        with merged(model):  # one product a layer instead of three, at every token
+            generations = generate(
+                model, [self.ids[i] for i in rows], self.sampling, seeds=seeds, **self.rules
+            )
         responses = []
         for i, generation in zip(rows, generations, strict=True):
             text = self.tokenizer.decode(generation.ids)
@@ -166,7 +170,7 @@ class Rollouts:
         extra = {ADVANTAGES: advantage, SAMPLED: sampled, REFERENCE: torch.zeros(shape)}
         batch = Batch(tokens, positions, segments, targets, weights, extra)
         if responses:
-            with torch.no_grad():
+            with torch.no_grad(), adapters_off(self.reference):
                 for start in range(0, shape[0], 16):
                     part = batch.rows(start, start + 16)
                     extra[REFERENCE][start : start + 16][part.weights != 0] = response_logprobs(

@@ -14,6 +14,8 @@ from exnihilo.core.errors import ConfigError
 
 PADDING_SEGMENT = -1
 FIELDS = ("tokens", "positions", "segments", "targets", "weights")
+SOURCE = "source"
+"""Extra field: int64, by position an index into the `sources` of the source of batches; 0 on padding."""
 
 
 @dataclass(eq=False)

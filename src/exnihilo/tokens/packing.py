@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,15 @@ from blake3 import blake3
 
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.seeds import derive
-from exnihilo.tokens.batch import PADDING_SEGMENT, Batch, Source
+from exnihilo.tokens.batch import PADDING_SEGMENT, SOURCE, Batch, Source
 from exnihilo.tokens.order import Permutation
+from exnihilo.tokens.sources import by_amount
 from exnihilo.tokens.state import Scalars, check_state
 
 Int64Array = npt.NDArray[np.int64]
+
+CONVERSATIONS, REPLAY = "conversations", "replay"
+"""Names of sources: of conversations that say none, and of the replay."""
 
 
 class ConversationRows:
@@ -34,8 +38,11 @@ class ConversationRows:
         seed: of the order.
         pad: the id that fills the rest of a row.
         replay: a source of the same length whose batch of the step is put below each batch.
+        labels: for each conversation the name of where it comes from; "" says nothing.
 
     Attributes:
+        sources: the names of where the text comes from, that of the replay among them. Where there are several,
+            a batch says in `extra["source"]` which each position's target is from.
         rows_per_epoch: packed rows that hold every conversation once.
         fill: the share of their positions that conversations take.
 
@@ -54,6 +61,7 @@ class ConversationRows:
         *,
         pad: int,
         replay: Source | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         if rows < 1 or length < 1:
             raise ConfigError(f"rows {rows}, length {length}: both are at least 1")
@@ -68,6 +76,11 @@ class ConversationRows:
         self._mask = np.concatenate([np.asarray(mask, dtype=bool) for _, mask in encoded])
         self._starts = np.cumsum(lengths) - lengths
         self._sizes = lengths - 1
+        trained = np.add.reduceat(self._mask.astype(np.int64), self._starts).tolist()
+        named = [label or CONVERSATIONS for label in labels or [""] * len(encoded)]
+        self.sources, self._sources = by_amount(named, trained)
+        if replay is not None:
+            self.sources.append(REPLAY)
         row, offset = best_fit_decreasing(np.sort(self._sizes)[::-1], length)
         # A slot is a place for a conversation of one length. best_fit_decreasing numbers them from the
         # longest on; `_slots` lists the numbers row by row, the order in which all below holds them.
@@ -90,7 +103,11 @@ class ConversationRows:
     def next(self, step: int, model: object = None) -> Batch:
         """The batch of `step`: [rows, length], with replay [rows + the replay's rows, length]."""
         batch = self._pack(range(step * self.rows, (step + 1) * self.rows))
-        return batch if self.replay is None else Batch.cat([batch, self.replay.next(step, model)])
+        if self.replay is None:
+            return batch
+        replayed = self.replay.next(step, model)
+        whose = torch.full_like(replayed.tokens, len(self.sources) - 1)
+        return Batch.cat([batch, replace(replayed, extra={SOURCE: whose})])
 
     def state(self) -> dict[str, int | float | str]:
         """The scalars that fix the order, those of the replay as `replay.…`."""
@@ -124,6 +141,7 @@ class ConversationRows:
         segments = np.full(shape, PADDING_SEGMENT, dtype=np.int64)
         targets = np.zeros(shape, dtype=np.int64)
         weights = np.zeros(shape, dtype=np.float32)
+        sources = np.zeros(shape, dtype=np.int64)
         for i, number in enumerate(numbers):
             conversations, offsets = self._row(number)
             sizes = self._sizes[conversations]
@@ -135,12 +153,14 @@ class ConversationRows:
             weights[i, here] = self._mask[origin + 1]
             positions[i, here] = within
             segments[i, here] = np.repeat(np.arange(sizes.size), sizes)
+            sources[i, here] = np.repeat(self._sources[conversations], sizes)
         return Batch(
             tokens=torch.from_numpy(tokens),
             positions=torch.from_numpy(positions),
             segments=torch.from_numpy(segments),
             targets=torch.from_numpy(targets),
             weights=torch.from_numpy(weights),
+            extra={SOURCE: torch.from_numpy(sources)} if len(self.sources) > 1 else {},
         )
 
     def _row(self, number: int) -> tuple[Int64Array, Int64Array]:

@@ -13,10 +13,11 @@ from blake3 import blake3
 
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.seeds import derive
-from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.batch import SOURCE, Batch
 from exnihilo.tokens.mixture import Interleave
 from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.shards import TokenSet
+from exnihilo.tokens.sources import by_amount
 from exnihilo.tokens.state import Scalars, check_state
 
 Int64Array = npt.NDArray[np.int64]
@@ -34,6 +35,10 @@ class DocumentRows:
     and every weight is 1.
 
     The order depends on the seed and the step alone.
+
+    Attributes:
+        sources: the names of where the text comes from. Where there are several, a batch says in
+            `extra["source"]` which each position's target is from.
 
     Args:
         tokensets: sets of one tokenizer.
@@ -68,9 +73,13 @@ class DocumentRows:
         self.rows = rows
         self.length = length
         self.seed = seed
-        self._streams = [_Stream(tokens, derive(seed, "documents", i)) for i, tokens in enumerate(tokensets)]
-        self._turns = Interleave([s.positions for s in self._streams] if weights is None else weights)
         self._names = _distinct([tokens.path.name for tokens in tokensets])
+        self.sources, of_documents = _sources(tokensets, self._names)
+        self._streams = [
+            _Stream(tokens, sources, derive(seed, "documents", i))
+            for i, (tokens, sources) in enumerate(zip(tokensets, of_documents, strict=True))
+        ]
+        self._turns = Interleave([s.positions for s in self._streams] if weights is None else weights)
 
     def next(self, step: int, model: object = None) -> Batch:
         """The batch of `step`, [rows, length]."""
@@ -79,10 +88,11 @@ class DocumentRows:
         tokens = np.empty((self.rows, self.length), dtype=np.int64)
         targets = np.empty_like(tokens)
         offsets = np.empty_like(tokens)
+        sources = np.empty_like(tokens)
         for i in np.unique(source):
             here = source == i
             rows = self._streams[i].rows(rank[here], self.length)
-            for field, values in zip((tokens, targets, offsets), rows, strict=True):
+            for field, values in zip((tokens, targets, offsets, sources), rows, strict=True):
                 field[here] = values
         segments, positions = _segments(offsets)
         return Batch(
@@ -91,6 +101,7 @@ class DocumentRows:
             segments=torch.from_numpy(segments),
             targets=torch.from_numpy(targets),
             weights=torch.ones((self.rows, self.length)),
+            extra={SOURCE: torch.from_numpy(sources)} if len(self.sources) > 1 else {},
         )
 
     def state(self) -> dict[str, int | float | str]:
@@ -142,8 +153,9 @@ class _Epoch:
 class _Stream:
     """The endless stream of one set's positions; position p and its target are neighbours in one document."""
 
-    def __init__(self, tokens: TokenSet, seed: int) -> None:
+    def __init__(self, tokens: TokenSet, sources: Int64Array, seed: int) -> None:
         self.tokens = tokens
+        self.sources = sources  # [documents]
         self.seed = seed
         self._sizes = tokens.lengths - 1
         self.positions = int(self._sizes.sum())
@@ -154,7 +166,8 @@ class _Stream:
         self._epochs: dict[int, _Epoch] = {}
 
     def rows(self, ranks: Int64Array, length: int) -> list[Int64Array]:
-        """Tokens, targets and places in their document, [ranks, length] each, of the rows visited at `ranks`."""
+        """Tokens, targets, places in their document and sources, [ranks, length] each, of the rows visited at
+        `ranks`."""
         numbers = [self._row_at(rank, length) for rank in ranks.tolist()]
         parts = [self.read(number * length, (number + 1) * length) for number in numbers]
         return [np.stack(field) for field in zip(*parts, strict=True)]
@@ -169,9 +182,10 @@ class _Stream:
         order = Permutation(end - first, derive(self.seed, "rows", epoch))
         return first + int(order(np.array([rank - first]))[0])
 
-    def read(self, start: int, stop: int) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Tokens, targets and places in their document of the stream's positions from `start` to `stop`."""
-        addresses, offsets = [], []
+    def read(self, start: int, stop: int) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
+        """Tokens, targets, places in their document and sources of the stream's positions from `start` to
+        `stop`."""
+        addresses, offsets, sources = [], [], []
         for epoch in range(start // self.positions, (stop - 1) // self.positions + 1):
             before = epoch * self.positions
             a, b = max(start - before, 0), min(stop - before, self.positions)
@@ -183,8 +197,14 @@ class _Stream:
             offset = np.arange(a, b) - np.repeat(begins, counts)
             addresses.append(np.repeat(self.tokens.starts[documents], counts) + offset)
             offsets.append(offset)
+            sources.append(np.repeat(self.sources[documents], counts))
         address = np.concatenate(addresses)
-        return self.tokens.take(address), self.tokens.take(address + 1), np.concatenate(offsets)
+        return (
+            self.tokens.take(address),
+            self.tokens.take(address + 1),
+            np.concatenate(offsets),
+            np.concatenate(sources),
+        )
 
     def _epoch(self, epoch: int) -> _Epoch:
         if epoch not in self._epochs:
@@ -195,6 +215,24 @@ class _Stream:
             order = Permutation(self.tokens.documents, derive(self.seed, epoch)).all()
             self._epochs[epoch] = _Epoch(order, np.cumsum(self._sizes[order]))
         return self._epochs[epoch]
+
+
+def _sources(sets: Sequence[TokenSet], names: Sequence[str]) -> tuple[list[str], list[Int64Array]]:
+    """Names of sources, and by set the index of each document's: a set's own name where it has one source,
+    else that of the source, after the set's where there are several sets."""
+    labels: list[str] = []
+    amounts: list[float] = []
+    places: list[Int64Array] = []
+    for tokens, name in zip(sets, names, strict=True):
+        found, place = np.unique(tokens.source_ids, return_inverse=True)
+        own = [tokens.source_names[i] for i in found.tolist()]
+        if len(sets) > 1:
+            own = [name] if len(own) == 1 else [f"{name}/{source}" for source in own]
+        places.append(place.astype(np.int64) + len(labels))
+        labels += own
+        amounts += np.bincount(place, weights=tokens.lengths, minlength=len(own)).tolist()
+    kept, index = by_amount(labels, amounts)
+    return kept, [index[place] for place in places]
 
 
 def _segments(offsets: Int64Array) -> tuple[Int64Array, Int64Array]:

@@ -71,7 +71,7 @@ class TokenSet:
         identity = [SCHEMA, self.vocab_size, self.dtype.name, self.tokenizer_fingerprint]
         hashes = [[record["blake3"][suffix] for suffix in FILES] for record in records]
         self.fingerprint: str = blake3(json.dumps([identity, hashes]).encode()).hexdigest()
-        self._source_names: list[str] = index["sources"]
+        self.source_names: list[str] = index["sources"]
         self._records: list[dict[str, Any]] = records
         self._shard_starts = np.cumsum([0, *(record["tokens"] for record in records)], dtype=np.int64)
         self._maps = [self._map(shard, "tok") for shard in range(len(records))]
@@ -87,7 +87,10 @@ class TokenSet:
         path = Path(folder)
         index = _read_index(path)
         if split not in index["splits"]:
-            raise Refused(f"{path} has no split '{split}'; it has: {', '.join(index['splits']) or 'none'}")
+            raise Refused(
+                f"{path} has no split '{split}', only {', '.join(index['splits']) or 'none'}; "
+                "give a corpus that has it, and make the tokens again"
+            )
         if index["dtype"] != dtype_for(index["vocab_size"]).name:
             raise Refused(
                 f"{path / INDEX}: a vocabulary of {index['vocab_size']} has ids of type "
@@ -118,8 +121,13 @@ class TokenSet:
     @cached_property
     def sources(self) -> list[str]:
         """Where each document comes from."""
+        return [self.source_names[i] for i in self.source_ids.tolist()]
+
+    @cached_property
+    def source_ids(self) -> Int64Array:
+        """The same as an index into `source_names`, int64[documents]."""
         parts = [self._map(shard, "src") for shard in range(len(self._records))]
-        return [self._source_names[i] for i in np.concatenate(parts).tolist()]
+        return np.concatenate(parts).astype(np.int64)
 
     def document(self, i: int) -> npt.NDArray[Any]:
         """The ids of document `i`, `bos … eos`, as a view of the memory map.
@@ -181,13 +189,20 @@ def _read_index(path: Path) -> dict[str, Any]:
         index: dict[str, Any] = json.loads((path / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise Refused(f"{path} holds no {INDEX}; give a folder made by 'exnihilo tokenize'") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"{path / INDEX} is not valid JSON ({error}); make the tokens again") from error
+    if not isinstance(index, dict):
+        raise Refused(f"{path / INDEX} is no index of tokens; make the tokens again")
     if index.get("schema") != SCHEMA:
         raise Refused(
             f"{path / INDEX} has schema {index.get('schema')}, this version reads {SCHEMA}; "
             "make the tokens again"
         )
+    missing = [
+        name for name in ("vocab_size", "dtype", "tokenizer", "splits", "sources") if name not in index
+    ]
+    if missing:
+        raise Refused(f"{path / INDEX} has no {missing[0]}; make the tokens again")
     return index
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from exnihilo.core.config import Config, CorpusRef, TokenizerRef
+from exnihilo.core.config import Config, CorpusRef, TokenizerRef, why
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 
@@ -26,8 +26,18 @@ BATCH_BYTES = 1 << 20  # of text that the tokenizer works on at once, on all cor
 class TokenizeConfig(Config):
     """Encode every document of a corpus, train and held out, as `bos … eos`."""
 
-    corpus: CorpusRef = Field(description="the corpus to encode")
-    tokenizer: TokenizerRef = Field(description="the tokenizer to encode it with")
+    corpus: CorpusRef = Field(
+        description="the corpus to encode",
+        json_schema_extra=why("there is no default: it is the text", example="runs/mine/corpus"),
+    )
+    tokenizer: TokenizerRef = Field(
+        description="the tokenizer to encode it with",
+        json_schema_extra=why(
+            "there is no default: ids mean nothing without the tokenizer that made them, so its files "
+            "are copied beside them",
+            example="runs/mine/tokenizer",
+        ),
+    )
 
 
 def run(config: TokenizeConfig, inputs: Inputs, work: Workspace) -> None:

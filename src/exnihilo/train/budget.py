@@ -39,16 +39,22 @@ def flops_per_token(config: DecoderConfig, mean_keys: float) -> float:
     return 6 * config.multiplying_parameters + 12 * config.depth * config.attention_width * mean_keys
 
 
-def batch_flops(config: DecoderConfig, batch: Batch) -> float:
+def batch_flops(config: DecoderConfig, batch: Batch, adapters: int = 0) -> float:
     """FLOPs to train on a batch: `flops_per_token` for each, with padding left out and the keys that its
-    packing lets it attend to, and the output head only where the loss has weight."""
+    packing lets it attend to, and the output head only where the loss has weight.
+
+    With low-rank adapters of so many parameters in all: 6 for each of theirs, and 4 for those of the model, whose
+    gradient nobody needs.
+    """
     real = batch.segments >= 0
     tokens = int(real.sum())
     keys = int((batch.positions[real] + 1).sum())
     trained = int((batch.weights != 0).sum())
     head = config.vocab_size * config.width
     blocks = config.multiplying_parameters - head
-    return 6.0 * (tokens * blocks + trained * head) + 12.0 * config.depth * config.attention_width * keys
+    model = (4.0 if adapters else 6.0) * (tokens * blocks + trained * head)
+    attention = 12.0 * config.depth * config.attention_width * keys
+    return model + 6.0 * tokens * adapters + attention
 
 
 @dataclass(frozen=True)

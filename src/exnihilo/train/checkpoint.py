@@ -30,6 +30,11 @@ TENSORS = ("model.safetensors", "optimizer.safetensors")
 NAME = re.compile(r"step-(\d{8})")
 
 
+def name_of(step: int) -> str:
+    """The folder of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint in memory; `step` steps have been done."""
@@ -50,7 +55,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-<step>`: aside, made durable, then renamed. Raises ExnihiloError when the disk
     refuses."""
-    target = folder / f"step-{step:08d}"
+    target = folder / name_of(step)
     aside = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -77,6 +82,13 @@ def save_checkpoint(
     return target
 
 
+def amend_checkpoint(path: Path, step: int, state: Mapping[str, Any]) -> None:
+    """Replace the scalars of a checkpoint, in one rename; its tensors stay. Raises ExnihiloError as above."""
+    before = json.loads((path / STATE).read_text(encoding="utf-8"))
+    record = {"step": step, "files": before["files"], **state}
+    write_json(path / STATE, {**record, "hash": _hash(record)})
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint after comparing every file with its hash. Raises Refused if it is missing or
     altered."""
@@ -84,7 +96,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         record = json.loads((path / STATE).read_text(encoding="utf-8"))
         stated = record.pop("hash")
     except FileNotFoundError as error:
-        raise Refused(f"{path}: no {STATE} there, so this is no checkpoint") from error
+        raise Refused(f"{path}: no {STATE} there, so this is no checkpoint; give the path of one") from error
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError) as error:
         raise Refused(f"{path / STATE}: broken; use another checkpoint") from error
     if _hash(record) != stated:
@@ -102,10 +114,11 @@ def complete(folder: Path) -> list[Path]:
     return sorted(found, reverse=True)
 
 
-def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Remove all but the last `keep` checkpoints and that of step `best`."""
+def prune(folder: Path, keep: int, *others: int | None) -> None:
+    """Remove all but the last `keep` checkpoints and those of the steps `others`."""
+    kept = {name_of(step) for step in others if step is not None}
     for path in complete(folder)[keep:]:
-        if path.name != f"step-{best or 0:08d}":
+        if path.name not in kept:
             shutil.rmtree(path)
 
 

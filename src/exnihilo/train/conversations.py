@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from exnihilo.core.errors import Refused
 from exnihilo.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ class Prepared:
     Attributes:
         left_out: rows by the reason for which nothing of them is trained.
         shortened: conversations that end with the last answer that fits.
+        labels: where each conversation comes from: the `family` or `source` of its meta, "" without either.
         questions: the last words and the messages before the first answer, of the first few conversations.
     """
 
     pairs: list[tuple[list[int], list[bool]]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     first_line: dict[str, int] = field(default_factory=dict)
     shortened: int = 0
@@ -65,11 +69,16 @@ def prepare(path: Path, renderer: Renderer, max_length: int, format: str | None,
             if reason is not None:
                 leave_out(reason, row.line)
                 continue
-            encoded = encode(row.conversation, renderer, max_length)
+            try:
+                encoded = encode(row.conversation, renderer, max_length)
+            except Refused as error:
+                leave_out(str(error), row.line)
+                continue
             if isinstance(encoded, Dropped):
                 leave_out(encoded.reason, row.line)
                 continue
             prepared.pairs.append((encoded.ids, encoded.mask))
+            prepared.labels.append(_label(row.conversation.meta))
             prepared.shortened += encoded.left_out > 0
             if len(prepared.questions) < QUESTIONS:
                 prepared.questions.append(_question(row.conversation.messages))
@@ -83,6 +92,11 @@ def prepare(path: Path, renderer: Renderer, max_length: int, format: str | None,
         )
         work.event("shortened", conversations=prepared.shortened, message=message)
     return prepared
+
+
+def _label(meta: Mapping[str, Any]) -> str:
+    found = (meta.get(key) for key in ("family", "source"))
+    return next((name for name in found if isinstance(name, str)), "")
 
 
 def _question(messages: list[Message]) -> tuple[str, list[dict[str, str]]]:

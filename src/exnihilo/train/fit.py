@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from exnihilo.core.errors import ConfigError, Diverged, Interrupted
+from exnihilo.core.errors import ConfigError, Interrupted, NotFinite
 from exnihilo.core.progress import Progress
 from exnihilo.core.seeds import derive
 from exnihilo.core.workspace import Workspace
+from exnihilo.model.adapters import lora_layers
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.precision import resolve_precision
 from exnihilo.objectives.loss import Objective
@@ -23,8 +24,10 @@ from exnihilo.tokens.batch import Source
 from exnihilo.train import distributed
 from exnihilo.train.budget import batch_flops
 from exnihilo.train.config import FitConfig
-from exnihilo.train.guard import PATIENCE
+from exnihilo.train.history import Known
+from exnihilo.train.inside import Inside
 from exnihilo.train.schedules import factor
+from exnihilo.train.sources import told
 from exnihilo.train.state import Counters, TrainingState
 from exnihilo.train.step import Accumulator, StepSums, clip
 from exnihilo.train.telemetry import Peak, device_peak
@@ -56,6 +59,18 @@ class FitResult:
             "tokens_per_second": self.counters.tokens / seconds,
         }
 
+    def remarks(self) -> list[str]:
+        """What did not go as planned, a line each."""
+        lines = []
+        if self.counters.skipped:
+            lines.append(f"{self.counters.skipped} of {self.steps} steps were skipped; log.txt says why")
+        if (back := self.counters.rollback) is not None:
+            lines.append(
+                f"diverged at step {back['step']} and went back to step {back['to']}: learning rates "
+                f"× {back['rate']:g} from there"
+            )
+        return lines
+
 
 def fit(
     model: nn.Module,
@@ -66,25 +81,29 @@ def fit(
     *,
     validate: Validate | None = None,
     sample: Sample | None = None,
+    known: Known | None = None,
 ) -> FitResult:
     """Train `model` in place for `config.steps` steps on the batches of `source`.
 
     A step's gradient is that of the loss summed over all micro-batches and ranks, divided by their summed
     weight. `validate()` returns means (lower `loss` is better); they are recorded as `validation_…`.
-    `sample(step)` records what the model says. Checkpoints go to `work.checkpoints`, and `work.resume` says
-    whether to go on from one; a run resumed on the same machine and number of threads gives bit-identical
-    weights.
+    `sample(step)` records what the model says. What is `known` of the data is for advice. Checkpoints go to
+    `work.checkpoints`, and `work.resume` says whether to go on from one; a run resumed on the same machine and
+    number of threads gives bit-identical weights.
 
     Raises:
         ConfigError: no number of steps, or fewer rows than processes.
         Refused: a checkpoint that cannot be resumed from: other shapes, tokenizer, data or optimizer.
-        Diverged: five steps in a row were not finite.
+        Diverged: five steps in a row were not finite, or the loss left its best level for good (`Level`),
+            for the second time: the first time the run goes back to the last good checkpoint and on from
+            there over the same batches, with half the learning rates.
         Interrupted: a signal came; a checkpoint was saved.
         OutOfMemory: one row does not fit.
     """
     if config.steps is None:
         raise ConfigError("steps: not given; say how many optimizer steps to train")
-    return _Run(model, objective, source, config, config.steps, work).train(validate, sample)
+    run = _Run(model, objective, source, config, config.steps, work, known or Known())
+    return run.train(validate, sample)
 
 
 class _Run:
@@ -96,14 +115,23 @@ class _Run:
         config: FitConfig,
         steps: int,
         work: Workspace,
+        known: Known,
     ) -> None:
         self.model, self.source, self.config, self.steps, self.work = model, source, config, steps, work
         dtype = resolve_precision(config.precision, next(model.parameters()).device)
         self.accumulator = Accumulator(model, objective, config.micro_rows, dtype)
+        self.adapter_parameters = sum(
+            p.numel() for layer in lora_layers(model) for p in layer.adapters.parameters()
+        )
         self.state = TrainingState(model, source, config, steps, work)
         self.leads = self.state.leads
         self.start = self.state.resume()
+        self.accumulator.micro_rows = self.state.micro_rows
         self.peak = self._peak()
+        optimizers = self.state.optimizers
+        self.inside = Inside(
+            model, optimizers, config, steps, work, self.peak, known, start=self.start, leads=self.leads
+        )
         self.shown: dict[str, Any] = {}
         self.warned = False
 
@@ -112,14 +140,26 @@ class _Run:
         self.work.stop_requested()  # from the first question on, the workspace leaves stopping to us
         label = f"training from step {self.start}" if self.start else "training"
         with self._progress(label) as bar:
-            for step in range(self.start, self.steps):
-                sums = self._step(step)
+            step = self.start
+            while step < self.steps:
                 done = step + 1
+                with self.inside.profiled(done):
+                    sums = self._step(step)
+                reason = self.state.guard.diverged or (
+                    self._broken_at_the_end() if done == self.steps else None
+                )
+                if reason is not None:
+                    step = self.state.go_back(done, reason)
+                    self.accumulator.micro_rows = self.state.micro_rows
+                    self.inside.losses.take()  # they are of steps that will be taken again
+                    if bar is not None:
+                        bar.advance(step - done + 1)
+                    continue
                 improved = False
                 if validate is not None and self.leads and self._due(done, self.config.validate_every, 10):
                     improved = self._validate(done, validate)
                 if sample is not None and self.leads and self._due(done, self.config.sample_every, 8):
-                    sample(done)
+                    self._sample(done, sample)
                 if improved or sums.stop or self._due(done, self.config.checkpoint_every, 10, at_most=500):
                     self.state.save(done)
                 if sums.stop:
@@ -128,8 +168,13 @@ class _Run:
                 if bar is not None:
                     bar.set(**self.shown)
                     bar.advance()
+                step = done
         distributed.barrier()
-        return FitResult(self.steps, self.state.average.value, self.state.meter.seconds, self.state.counters)
+        result = FitResult(
+            self.steps, self.state.average.value, self.state.meter.seconds, self.state.counters
+        )
+        self.work.lines += [*result.remarks(), *self.inside.remarks()]
+        return result
 
     def _progress(self, label: str) -> AbstractContextManager[Progress | None]:
         return self.work.progress(self.steps - self.start, label, "steps") if self.leads else nullcontext()
@@ -139,7 +184,10 @@ class _Run:
         # saved.
         torch.manual_seed(derive(self.work.seed, "step", step))
         self.state.meter.start()
-        batch = self.source.next(step, self.model)
+        try:
+            batch = self.source.next(step, self.model)
+        except NotFinite as error:  # of a source that generates with the model
+            return self._without_batch(step, error)
         sums = self.accumulator.gradients(batch, self.work.stop_requested)
         norm = float("nan")
         if sums.weight == 0:
@@ -148,15 +196,22 @@ class _Run:
             norm = clip(self.accumulator.parameters, self.config.clip)
             reason = self.state.guard.judge(sums.loss, norm)
         tokens = int((batch.segments >= 0).sum())
-        flops = batch_flops(self.model.config, batch) if isinstance(self.model, Decoder) else 0.0
+        flops = 0.0
+        if isinstance(self.model, Decoder):
+            flops = batch_flops(self.model.config, batch, self.adapter_parameters)
         if reason is None:
-            self.state.optimizers.step(factor(self.config.schedule, step, self.steps))
+            if self.state.guard.healthy:
+                self.state.proven()
+            with self.inside.measured(step + 1, norm):
+                self.state.optimizers.step(self.state.rate * factor(self.config.schedule, step, self.steps))
+            self.inside.accepted(sums)
             self.state.counters.tokens += tokens
             self.state.counters.flops += flops
             self.state.average.update(sums.loss)
         if self.accumulator.device.type == "cuda":
             torch.cuda.synchronize(self.accumulator.device)
         self.state.meter.stop(tokens, flops / distributed.world()[1])  # utilisation is that of one device
+        self.state.micro_rows = self.accumulator.micro_rows
         for remark in self.accumulator.take_remarks():
             self._say("out_of_memory", step + 1, remark)
         if reason is None:
@@ -164,11 +219,6 @@ class _Run:
         else:
             self.state.counters.skipped += 1
             self._say("skipped", step + 1, f"skipped, {reason}")
-        if self.state.guard.diverged:
-            raise Diverged(
-                f"step {step + 1}: loss or gradient was not finite in {PATIENCE} steps in a row; "
-                "lower optimizer.lr, lengthen schedule.warmup, or look at the data"
-            )
         return sums
 
     def _log(self, step: int, sums: StepSums, norm: float) -> None:
@@ -182,13 +232,14 @@ class _Run:
             tokens=self.state.counters.tokens,
             loss=sums.loss,
             ema=self.state.average.value,
-            lr=factor(self.config.schedule, step, self.steps) * self.state.optimizers.lr,
+            lr=self.state.rate * factor(self.config.schedule, step, self.steps) * self.state.optimizers.lr,
             grad_norm=norm,
             tokens_per_second=rates.tokens,
             mfu=utilisation,
             time=self.state.meter.seconds,
-            **sums.metrics,
+            **self.inside.metrics(sums, self.state.counters.skipped),
         )
+        self.inside.advise(done)
         self.shown = {"loss": self.state.average.value, "tokens/s": round(rates.tokens)}
         if utilisation is not None:
             self.shown["mfu"] = f"{utilisation:.0%}"
@@ -198,23 +249,51 @@ class _Run:
                     "mfu_above_peak", done, f"utilisation of {utilisation:.0%} can't be: peak {self.peak.how}"
                 )
 
+    def _without_batch(self, step: int, error: NotFinite) -> StepSums:
+        """A step that has no batch, since the model can't generate one."""
+        nan = float("nan")
+        self.state.guard.judge(nan, nan)
+        self.state.meter.stop(0, 0.0)
+        self.state.counters.skipped += 1
+        self._say("skipped", step + 1, f"skipped, not finite: {error}")
+        asked = self.work.stop_requested() is not None
+        return StepSums(
+            nan, 0.0, {}, distributed.sum_over_ranks([float(asked)], self.accumulator.device)[0] > 0
+        )
+
+    def _broken_at_the_end(self) -> str | None:
+        """How the weights after the last step are known to be broken, which no later step can tell."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.accumulator.parameters):
+            return "the weights were not finite after the last step"
+        bad = self.state.guard.non_finite_in_a_row
+        return f"loss or gradient was not finite in the last {bad} steps" if bad > 1 else None
+
+    def _sample(self, done: int, sample: Sample) -> None:
+        try:
+            sample(done)
+        except NotFinite as error:  # the next steps will be judged, and go back
+            self._say("not_sampled", done, f"no samples: {error}")
+
     def _validate(self, done: int, validate: Validate) -> bool:
         """Record a validation; whether it is the best so far."""
         self.model.eval()
-        with torch.inference_mode():
+        # Held-out rows come in other shapes, for each of which a compiled model would be compiled again.
+        with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
             found = validate()
         self.model.train()
-        self.state.counters.validation = found
+        finite = {name: value for name, value in found.items() if math.isfinite(value)}
+        self.state.counters.validation = finite
         self.work.metric(
             step=done,
             tokens=self.state.counters.tokens,
             **{f"validation_{name}": value for name, value in found.items()},
         )
-        self._say("validated", done, "validation " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))
+        self.inside.advise(done)
+        self._say("validated", done, f"validation {told(found)}")
         best = self.state.counters.best
-        if "loss" not in found or (best is not None and found["loss"] >= best["loss"]):
+        if "loss" not in finite or (best is not None and finite["loss"] >= best["loss"]):
             return False
-        self.state.counters.best = {"step": done, "loss": found["loss"]}
+        self.state.counters.best = {"step": done, "loss": finite["loss"]}
         return True
 
     def _due(self, done: int, every: int | None, parts: int, *, at_most: int | None = None) -> bool:

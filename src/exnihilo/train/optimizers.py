@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from exnihilo.core.errors import Refused
-from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig
+from exnihilo.model.adapters import lora_layers
+from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig, adapter_rate
 from exnihilo.train.muon import Muon
 
 
@@ -15,15 +16,19 @@ class Optimizers:
     """The optimizers of a model, stepped as one.
 
     Matrices inside the network go to Muon or, by name, to AdamW. Embeddings, the output head (`model.output`,
-    where there is one) and whatever is no matrix always go to AdamW, without weight decay.
+    where there is one) and whatever is no matrix always go to AdamW, without weight decay. So do low-rank adapters, at
+    the matrices' learning rate and decay: what Muon makes orthogonal is the update of W, and that of BA is neither
+    B's nor A's.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32) -> None:
         named = model.named_parameters()
         self.names: dict[Tensor, str] = {p: name for name, p in named if p.requires_grad}
+        adapted = lora_layers(model)
+        adapters = {p for layer in adapted for p in layer.adapters.parameters()}
         outer = _embeddings_and_head(model)
-        matrices = [p for p in self.names if p.ndim == 2 and p not in outer]
-        rest = [p for p in self.names if p.ndim != 2 or p in outer]
+        matrices = [p for p in self.names if p.ndim == 2 and p not in outer | adapters]
+        rest = [p for p in self.names if (p.ndim != 2 or p in outer) and p not in adapters]
         default = DEFAULT_RATES[config.name]
         lr = default[0] if config.lr is None else config.lr
         lr_embedding = default[1] if config.lr_embedding is None else config.lr_embedding
@@ -44,6 +49,12 @@ class Optimizers:
             adamw.append({"params": matrices, "lr": lr, "weight_decay": config.weight_decay})
         if rest:
             adamw.append({"params": rest, "lr": lr_embedding, "weight_decay": 0.0})
+        if adapted:
+            lr = adapter_rate(adapted[0].base.in_features) if config.lr is None else config.lr
+        for ndim, decay in ((2, config.weight_decay), (1, 0.0)):  # A and B; DoRA's lengths of rows
+            low_rank = [p for p in self.names if p in adapters and p.ndim == ndim]
+            if low_rank:
+                adamw.append({"params": low_rank, "lr": lr, "weight_decay": decay})
         if adamw:
             self.optimizers["adamw"] = AdamW(adamw, betas=config.betas, eps=config.eps, fused=True)
         for optimizer in self.optimizers.values():
@@ -73,11 +84,13 @@ class Optimizers:
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `tensors` returned.
+        """Take back what `tensors` returned, and nothing else: state that is not among it is forgotten.
 
         Raises Refused when it does not fit: another optimizer, other parameters or other shapes.
         """
         parameters = {name: parameter for parameter, name in self.names.items()}
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
         for key, tensor in tensors.items():
             kind, field, name = key.split("/", 2)
             if kind not in self.optimizers or name not in parameters:

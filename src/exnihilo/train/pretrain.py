@@ -7,51 +7,112 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from exnihilo.core.config import Count, TokensRef
-from exnihilo.core.errors import ConfigError
+from exnihilo.core.config import Count, TokensRef, why
 from exnihilo.core.seeds import derive as derive_seed
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
-from exnihilo.train.config import COSMETIC, HORIZON, FitConfig, ModelShape
+from exnihilo.train.config import COMPILE, COMPILE_WHY, COSMETIC, HORIZON, Compile, FitConfig, ModelShape
 
 if TYPE_CHECKING:
-    from exnihilo.tokens.batch import Batch
     from exnihilo.tokens.shards import TokenSet
     from exnihilo.train.budget import Plan
+    from exnihilo.train.validation import HeldOut
 
 
 class PretrainConfig(FitConfig):
     """Train a decoder on the documents of one or several token sets."""
 
-    tokens: TokensRef | list[TokensRef] = Field(description="token sets of one tokenizer")
+    tokens: TokensRef | list[TokensRef] = Field(
+        description="token sets of one tokenizer",
+        json_schema_extra=why(
+            "there is no default: it is what the model learns from. Sets are mixed by rows, and must "
+            "come from one tokenizer",
+            example="runs/mine/tokens",
+        ),
+    )
     weights: list[float] | None = Field(
         default=None,
         description="share of rows from each token set; none: by size, so that all have the same epochs",
+        json_schema_extra=why(
+            "open, by size: then all sets are read equally often, and none is repeated while another is new",
+            example="0.8,0.2",
+        ),
     )
     model: ModelShape = Field(default=ModelShape(), description="size of the model")
     train_tokens: Count | None = Field(
-        default=None, ge=1, description="tokens to train on, instead of steps", json_schema_extra=HORIZON
+        default=None,
+        ge=1,
+        description="tokens to train on, instead of steps",
+        json_schema_extra=HORIZON
+        | why(
+            "open, 20 tokens for each parameter (arXiv 2203.15556), but no more than four readings of "
+            "the corpus, up to which repeated text is worth almost as much as new (arXiv 2305.16264)",
+            example="8M",
+        ),
     )
     rows: int | None = Field(
-        default=None, ge=1, description="rows of a step; none: from the length of training"
+        default=None,
+        ge=1,
+        description="rows of a step; none: from the length of training",
+        json_schema_extra=why(
+            "open, so that a step has about 1.3·√(training tokens) tokens: 2,048 at 2.5M, as tried on "
+            "two cores; useful batches grow about so with the length of training (arXiv 2410.21676)",
+            example="16",
+        ),
     )
     length: int | None = Field(
-        default=None, ge=2, description="tokens of a row; none: from the length of training"
+        default=None,
+        ge=2,
+        description="tokens of a row; none: from the length of training",
+        json_schema_extra=why(
+            "open, 256 below 20M training tokens, 512 below 200M, 1,024 below 2G, then 2,048: long "
+            "rows only pay once short-range regularities are learned",
+            example="512",
+        ),
     )
+    compile: Compile = Field(default="auto", description=COMPILE, json_schema_extra=COMPILE_WHY)
     validation_rows: int = Field(
-        default=32, ge=0, description="held-out rows of a validation; 0: none", json_schema_extra=COSMETIC
+        default=32,
+        ge=0,
+        description="held-out rows of a validation; 0: none",
+        json_schema_extra=COSMETIC
+        | why(
+            "32 rows of 256 are 8,192 tokens: enough to tell losses apart by a hundredth, and little work",
+            example="64",
+        ),
     )
     sample_prompts: list[str] = Field(
-        default=[""], description="texts continued now and then, for the report", json_schema_extra=COSMETIC
+        default=[""],
+        description="texts continued now and then, for the report",
+        json_schema_extra=COSMETIC
+        | why(
+            "the empty text: what the model writes from nothing shows what it has learned, in any language",
+            example="'Once upon a time'",
+        ),
     )
     sample_tokens: int = Field(
-        default=64, ge=1, description="longest sample in tokens", json_schema_extra=COSMETIC
+        default=64,
+        ge=1,
+        description="longest sample in tokens",
+        json_schema_extra=COSMETIC
+        | why("64 are some lines; each is a pass through the model", example="128"),
     )
 
     @model_validator(mode="after")
     def _one_horizon(self) -> PretrainConfig:
         if self.steps is not None and self.train_tokens is not None:
             raise ValueError("steps and train_tokens both say how long to train; give one")
+        sets = len(self.tokens) if isinstance(self.tokens, list) else 1
+        if self.weights is not None and len(self.weights) != sets:
+            raise ValueError(f"weights: {len(self.weights)} given for {sets} token sets; give one for each")
+        if self.weights is not None and (min(self.weights) < 0 or max(self.weights) == 0):
+            raise ValueError(f"weights are {self.weights}; give numbers of at least 0, not all of them 0")
+        context = self.model.max_length
+        if self.length is not None and context is not None and self.length > context:
+            raise ValueError(
+                f"length is {self.length} tokens, and the context model.max_length {context}; "
+                "give rows that fit into it"
+            )
         return self
 
 
@@ -65,13 +126,17 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.core.progress import short
     from exnihilo.model.decoder import Decoder
     from exnihilo.model.folder import save_model
-    from exnihilo.objectives.causal import causal
+    from exnihilo.objectives.by_source import by_source
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.sampler import DocumentRows
+    from exnihilo.tokens.sources import unigram_nats
     from exnihilo.train import distributed
+    from exnihilo.train.compiling import compile_where_it_pays
     from exnihilo.train.fit import fit
+    from exnihilo.train.history import Known
     from exnihilo.train.prefetch import Prefetch
     from exnihilo.train.samples import Prompt, Samples
+    from exnihilo.train.sources import told, told_by_source
     from exnihilo.train.validation import HeldOutLoss
 
     sets = _token_sets(_folders(inputs))
@@ -87,9 +152,15 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
     epochs = rows.epochs(plan.steps)
     torch.manual_seed(derive_seed(work.seed, "init"))
     model = Decoder(plan.decoder).to(distributed.device())
+    tokens = plan.steps * plan.rows * plan.length
+    compile_where_it_pays(model, config.compile, tokens=tokens, length=plan.length, work=work)
     held_out = _held_out_rows(config, plan, inputs, work.seed)
     validate = (
-        None if held_out is None else HeldOutLoss(model, held_out, tokenizer.token_bytes, rows=plan.rows)
+        None
+        if held_out is None
+        else HeldOutLoss(
+            model, held_out.batch, tokenizer.token_bytes, rows=plan.rows, sources=held_out.sources
+        )
     )
     prompts = [Prompt(text, [tokenizer.bos, *tokenizer.encode(text)]) for text in config.sample_prompts]
     sample = Samples(model, tokenizer, prompts, work, temperature=0.8, max_new=config.sample_tokens)
@@ -97,26 +168,31 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
     with Prefetch(rows) as source:
         result = fit(
             model,
-            causal,
+            by_source(rows.sources),
             source,
             settings,
             work,
             validate=validate,
             sample=sample if prompts else None,
+            known=Known(epochs, unigram_nats(sets)),
         )
     save_model(model, sets[0].tokenizer, work.path)
     work.summary |= {
         "parameters": plan.decoder.parameters,
+        "rows": plan.rows,
+        "length": plan.length,
         **result.summary(),
         "epochs": epochs,
         "derived": plan.reasons,
     }
     read = ", ".join(f"{name} {times:.2f} times" for name, times in epochs.items())
-    measured = ", ".join(f"{name} {value:.4g}" for name, value in (result.counters.validation or {}).items())
+    validation = result.counters.validation or {}
+    measured, by_origin = told(validation), told_by_source(validation)
     work.lines += [
         f"{short(plan.decoder.parameters)} parameters, depth {plan.decoder.depth}, "
         f"width {plan.decoder.width}; {short(result.counters.tokens)} tokens in {plan.steps} steps; read {read}",
         f"held out: {measured}" if measured else "no held-out text, so no validation",
+        *([f"held out by source, {by_origin}"] if by_origin else []),
     ]
 
 
@@ -143,10 +219,6 @@ def _token_sets(folders: list[Path], split: str = "train", *, verify: bool = Tru
 def _plan(config: PretrainConfig, sets: list[TokenSet]) -> Plan:
     from exnihilo.train.budget import derive
 
-    if config.weights is not None and len(config.weights) != len(sets):
-        raise ConfigError(
-            f"weights: {len(config.weights)} given for {len(sets)} token sets; give one for each"
-        )
     return derive(
         config.model,
         config.optimizer,
@@ -159,10 +231,11 @@ def _plan(config: PretrainConfig, sets: list[TokenSet]) -> Plan:
     )
 
 
-def _held_out_rows(config: PretrainConfig, plan: Plan, inputs: Inputs, seed: int) -> Batch | None:
+def _held_out_rows(config: PretrainConfig, plan: Plan, inputs: Inputs, seed: int) -> HeldOut | None:
     """Rows of the held-out split, each text at most once; None where there is none or none is wanted."""
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import splits
+    from exnihilo.train.validation import HeldOut
 
     having = [folder for folder in _folders(inputs) if "held_out" in splits(folder)]
     sets = [one for one in _token_sets(having, "held_out") if one.tokens > one.documents]
@@ -170,7 +243,8 @@ def _held_out_rows(config: PretrainConfig, plan: Plan, inputs: Inputs, seed: int
     if not positions or not config.validation_rows:
         return None
     rows = max(1, min(config.validation_rows, positions // plan.length))
-    return DocumentRows(sets, None, rows, plan.length, derive_seed(seed, "held out")).next(0)
+    drawn = DocumentRows(sets, None, rows, plan.length, derive_seed(seed, "held out"))
+    return HeldOut(drawn.next(0), drawn.sources)
 
 
 def _folders(inputs: Inputs) -> list[Path]:

@@ -9,6 +9,7 @@ from exnihilo.core.seeds import derive
 from exnihilo.core.workspace import Workspace
 from exnihilo.infer.generate import generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
+from exnihilo.model.adapters import merged
 from exnihilo.model.decoder import Decoder
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -44,13 +45,14 @@ class Samples:
     def __call__(self, step: int) -> None:
         """Sample after `step` steps."""
         self.model.eval()
-        said = generate(
-            self.model,
-            [prompt.ids for prompt in self.prompts],
-            self.sampling,
-            seeds=[derive(self.work.seed, "sample", i) for i in range(len(self.prompts))],
-            **of_tokenizer(self.tokenizer),
-        )
+        with merged(self.model):
+            said = generate(
+                self.model,
+                [prompt.ids for prompt in self.prompts],
+                self.sampling,
+                seeds=[derive(self.work.seed, "sample", i) for i in range(len(self.prompts))],
+                **of_tokenizer(self.tokenizer),
+            )
         self.model.train()
         for prompt, generation in zip(self.prompts, said, strict=True):
             text = self.tokenizer.decode(generation.ids)

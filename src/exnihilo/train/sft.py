@@ -8,19 +8,34 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from exnihilo.core.config import ExamplesRef, ModelRef, TokensRef
-from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.config import ExamplesRef, ModelRef, TokensRef, why
+from exnihilo.core.errors import Refused
 from exnihilo.core.seeds import derive as derive_seed
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
-from exnihilo.train.config import COSMETIC, DEFAULT_RATES, HORIZON, FitConfig, OptimizerConfig
+from exnihilo.model.lora_config import LoraConfig
+from exnihilo.train.config import (
+    COMPILE,
+    COMPILE_WHY,
+    COSMETIC,
+    DEFAULT_RATES,
+    HORIZON,
+    LORA,
+    LORA_WHY,
+    Compile,
+    FitConfig,
+    OptimizerConfig,
+    adapter_rate,
+    check_length,
+)
 from exnihilo.train.conversations import Prepared, prepare
 
 if TYPE_CHECKING:
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokenizer.tokenizer import Tokenizer
-    from exnihilo.tokens.batch import Batch, Source
+    from exnihilo.tokens.batch import Source
     from exnihilo.train.samples import Prompt
+    from exnihilo.train.validation import HeldOut
 
 RATE_SHARE = 0.25
 """Default learning rates, as a share of pretraining's: the model is to change its manner, not what it
@@ -33,42 +48,106 @@ EPOCHS = 2.0
 class SFTConfig(FitConfig):
     """Fine-tune a model on conversations; the loss counts what the assistant says and its end tokens."""
 
-    model: ModelRef = Field(description="the model to start from")
-    examples: ExamplesRef = Field(
-        description="conversations: an examples artifact, or a file of any known format"
+    model: ModelRef = Field(
+        description="the model to start from",
+        json_schema_extra=why(
+            "there is no default: fine-tuning starts from a pretrained model",
+            example="runs/mine/base",
+        ),
     )
-    format: str | None = Field(default=None, description="format of a file; none: it is sniffed")
+    examples: ExamplesRef = Field(
+        description="conversations: an examples artifact, or a file of any known format",
+        json_schema_extra=why(
+            "there is no default: it is what the model is to answer like", example="chats.jsonl"
+        ),
+    )
+    format: str | None = Field(
+        default=None,
+        description="format of a file; none: it is sniffed",
+        json_schema_extra=why(
+            "open, since every known format is recognised by its first rows",
+            example="sharegpt",
+        ),
+    )
     replay: TokensRef | None = Field(
         default=None,
         description="token set whose text is trained beside the conversations, against forgetting",
+        json_schema_extra=why(
+            "open: without it more steps fit into the same time. Text of pretraining in each step "
+            "keeps the model from forgetting it; the recipes replay one row in eight",
+            example="runs/mine/tokens",
+        ),
     )
     replay_rows: int | None = Field(
-        default=None, ge=1, description="rows of replay in each step; none: a quarter of the rows"
+        default=None,
+        ge=1,
+        description="rows of replay in each step; none: a quarter of the rows",
+        json_schema_extra=why(
+            "open, a quarter of the rows: so much text beside the conversations is a guess that keeps "
+            "most of the time for them",
+            example="2",
+        ),
     )
     epochs: float | None = Field(
         default=None,
         gt=0,
         description="times that every conversation is read, instead of steps; 2 if neither is given",
-        json_schema_extra=HORIZON,
+        json_schema_extra=HORIZON
+        | why(
+            "2: demonstrations are few and dear, so they are read more than once; where validation "
+            "loss rises, less is better",
+            example="3",
+        ),
     )
+    lora: LoraConfig | None = Field(default=None, description=LORA, json_schema_extra=LORA_WHY)
     rows: int | None = Field(
-        default=None, ge=1, description="rows of conversations in a step; none: 4,096 tokens"
+        default=None,
+        ge=1,
+        description="rows of conversations in a step; none: 4,096 tokens",
+        json_schema_extra=why(
+            "open, 4,096 tokens in a step: twice the batches of text that the quickstart trains on, "
+            "since only answers are trained",
+            example="8",
+        ),
     )
-    length: int | None = Field(default=None, ge=2, description="tokens of a row; none: the model's context")
+    length: int | None = Field(
+        default=None,
+        ge=2,
+        description="tokens of a row; none: the model's context",
+        json_schema_extra=why(
+            "open, the model's context: no conversation is cut that the model could read. A shorter "
+            "row costs less for each token",
+            example="256",
+        ),
+    )
+    compile: Compile = Field(default="auto", description=COMPILE, json_schema_extra=COMPILE_WHY)
     validation_rows: int = Field(
         default=32,
         ge=0,
         description="rows of validation.jsonl in a validation; 0: none",
-        json_schema_extra=COSMETIC,
+        json_schema_extra=COSMETIC
+        | why(
+            "32 rows are some hundred conversations, and about as much work as a few steps",
+            example="64",
+        ),
     )
     sample_prompts: list[str] | None = Field(
         default=None,
         description="questions asked now and then, for the report; none: the first four of "
         "validation.jsonl, or of the conversations",
-        json_schema_extra=COSMETIC,
+        json_schema_extra=COSMETIC
+        | why(
+            "open, the first four questions, so that the report shows how answers change while the "
+            "model learns",
+            example="'What is a list?'",
+        ),
     )
     sample_tokens: int = Field(
-        default=64, ge=1, description="longest sample in tokens", json_schema_extra=COSMETIC
+        default=64,
+        ge=1,
+        description="longest sample in tokens",
+        json_schema_extra=COSMETIC
+        | why("64 are a short answer; each is a pass through the model", example="128"),
     )
 
     @model_validator(mode="after")
@@ -86,42 +165,62 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
     Raises what `fit` does; Refused for a model, tokenizer, template or conversations that are unfit.
     """
     from exnihilo.core.progress import short
-    from exnihilo.model.folder import load_model, save_model
-    from exnihilo.objectives.causal import causal
+    from exnihilo.model.adapter_folder import save_tuned
+    from exnihilo.model.adapters import add_lora
+    from exnihilo.model.folder import load_with_tokenizer
+    from exnihilo.objectives.by_source import by_source
     from exnihilo.tokenizer.template import Renderer
-    from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.packing import ConversationRows
     from exnihilo.train import distributed
+    from exnihilo.train.compiling import compile_where_it_pays
     from exnihilo.train.fit import fit
     from exnihilo.train.prefetch import Prefetch
     from exnihilo.train.samples import Samples
+    from exnihilo.train.sources import told, told_by_source
     from exnihilo.train.validation import HeldOutLoss
 
     folder = _path(inputs, "model")
-    tokenizer = Tokenizer.load(folder)
+    model, tokenizer = load_with_tokenizer(folder, distributed.device())
     renderer = Renderer(tokenizer)
     renderer.check()
-    model = load_model(folder, distributed.device())
-    length = _length(config, model.config.max_length)
-    _check_vocabulary(tokenizer.vocab_size, model.config.vocab_size, folder)
+    if config.lora is not None:
+        add_lora(model, config.lora, derive_seed(work.seed, "lora"))
+    length = config.length or model.config.max_length
+    check_length(length, model.config.max_length)
     trained, validation = _conversations(_path(inputs, "examples"), config.format, renderer, length, work)
 
     rows = config.rows or max(1, STEP_TOKENS // length)
     seed = derive_seed(work.seed, "order")
     pad = tokenizer.pad  # Refused where it also ends texts
     replay = _replay(config, inputs, tokenizer, rows, length, derive_seed(work.seed, "replay"))
-    packed = ConversationRows(trained.pairs, rows, length, seed, pad=pad, replay=replay)
+    packed = ConversationRows(
+        trained.pairs, rows, length, seed, pad=pad, replay=replay, labels=trained.labels
+    )
     steps = config.steps or max(1, round((config.epochs or EPOCHS) * packed.rows_per_epoch / rows))
+    tokens = steps * rows * length
+    compile_where_it_pays(model, config.compile, tokens=tokens, length=length, work=work)
     held_out = _validation_rows(validation, config.validation_rows, length, pad)
-    validate = None if held_out is None else HeldOutLoss(model, held_out, tokenizer.token_bytes, rows=rows)
+    validate = (
+        None
+        if held_out is None
+        else HeldOutLoss(model, held_out.batch, tokenizer.token_bytes, rows=rows, sources=held_out.sources)
+    )
     prompts = _prompts(config.sample_prompts, validation or trained, renderer)
     sample = Samples(model, tokenizer, prompts, work, temperature=0.0, max_new=config.sample_tokens)
-    settings = config.model_copy(update={"steps": steps, "optimizer": _optimizer(config.optimizer)})
+    adapted_width = None if config.lora is None else model.config.width
+    optimizer = _optimizer(config.optimizer, adapted_width)
+    settings = config.model_copy(update={"steps": steps, "optimizer": optimizer})
     with Prefetch(packed) as source:
         result = fit(
-            model, causal, source, settings, work, validate=validate, sample=sample if prompts else None
+            model,
+            by_source(packed.sources),
+            source,
+            settings,
+            work,
+            validate=validate,
+            sample=sample if prompts else None,
         )
-    save_model(model, folder, work.path)
+    save_tuned(model, folder, work.path)
     epochs = packed.epochs(steps)["conversations"]
     work.summary |= {
         "parameters": model.config.parameters,
@@ -130,11 +229,13 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
         "conversations": len(trained.pairs),
         "left_out": dict(trained.left_out),
     }
-    measured = ", ".join(f"{name} {value:.4g}" for name, value in (result.counters.validation or {}).items())
+    validation_figures = result.counters.validation or {}
+    measured, by_origin = told(validation_figures), told_by_source(validation_figures)
     work.lines += [
         f"{short(len(trained.pairs))} conversations read {epochs:.2f} times in {steps} steps, rows "
         f"{packed.fill:.0%} full, {short(result.counters.tokens)} tokens",
         f"validation: {measured}" if measured else "no validation.jsonl, so no validation",
+        *([f"validation by family or source, {by_origin}"] if by_origin else []),
     ]
 
 
@@ -142,21 +243,6 @@ def _path(inputs: Inputs, field: str) -> Path:
     path = inputs[field]
     assert isinstance(path, Path)
     return path
-
-
-def _length(config: SFTConfig, context: int) -> int:
-    if config.length is not None and config.length > context:
-        raise ConfigError(
-            f"length: {config.length} tokens, and the model's context is {context}; give at most that"
-        )
-    return config.length or context
-
-
-def _check_vocabulary(tokenizer: int, model: int, folder: Path) -> None:
-    if tokenizer > model:
-        raise Refused(
-            f"{folder}: its tokenizer has {tokenizer} ids, the model {model}; they do not belong together"
-        )
 
 
 def _conversations(
@@ -174,7 +260,10 @@ def _conversations(
     # A row of n positions holds n + 1 tokens: the last one is a target only.
     trained = prepare(train, renderer, length + 1, format, work)
     if not trained.pairs:
-        raise Refused(f"{train}: nothing to train on; left out: {trained.told()}")
+        advice = "mend them (exnihilo data check FILE shows more)"
+        if trained.left_out.keys() == {"too long"}:
+            advice = f"none fits {length + 1} tokens: shorten them, raise length, or take a model of longer context"
+        raise Refused(f"{train}: nothing to train on; left out: {trained.told()}; {advice}")
     if validation is None or not validation.is_file():
         return trained, None
     return trained, prepare(validation, renderer, length + 1, format, work)
@@ -193,14 +282,16 @@ def _replay(
     return DocumentRows([tokens], None, config.replay_rows or max(1, rows // 4), length, seed)
 
 
-def _validation_rows(prepared: Prepared | None, most: int, length: int, pad: int) -> Batch | None:
+def _validation_rows(prepared: Prepared | None, most: int, length: int, pad: int) -> HeldOut | None:
     from exnihilo.tokens.batch import Batch
     from exnihilo.tokens.packing import ConversationRows
+    from exnihilo.train.validation import HeldOut
 
     if prepared is None or not prepared.pairs or not most:
         return None
-    rows = ConversationRows(prepared.pairs, 1, length, 0, pad=pad)
-    return Batch.cat([rows.next(i) for i in range(min(most, rows.rows_per_epoch))])
+    rows = ConversationRows(prepared.pairs, 1, length, 0, pad=pad, labels=prepared.labels)
+    drawn = Batch.cat([rows.next(i) for i in range(min(most, rows.rows_per_epoch))])
+    return HeldOut(drawn, rows.sources)
 
 
 def _prompts(given: list[str] | None, prepared: Prepared, renderer: Renderer) -> list[Prompt]:
@@ -211,8 +302,10 @@ def _prompts(given: list[str] | None, prepared: Prepared, renderer: Renderer) ->
     return [Prompt(text, renderer.prompt([{"role": "user", "content": text}])) for text in given]
 
 
-def _optimizer(given: OptimizerConfig) -> OptimizerConfig:
+def _optimizer(given: OptimizerConfig, adapted_width: int | None) -> OptimizerConfig:
+    """The rates that are left open; `adapted_width` is that of a model on which adapters are trained."""
     lr, lr_embedding = (RATE_SHARE * rate for rate in DEFAULT_RATES[given.name])
+    lr = lr if adapted_width is None else adapter_rate(adapted_width)
     filled = {
         "lr": lr if given.lr is None else given.lr,
         "lr_embedding": lr_embedding if given.lr_embedding is None else given.lr_embedding,

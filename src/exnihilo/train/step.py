@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.core.errors import ConfigError, OutOfMemory
+from exnihilo.core.memory import is_out_of_memory
 from exnihilo.model.precision import multiplying_in
 from exnihilo.objectives.loss import Loss, Objective
 from exnihilo.tokens.batch import Batch
@@ -38,7 +39,7 @@ class Accumulator:
     """Computes gradients in micro-batches of at most `micro_rows` rows (None: all of a rank's rows at once),
     multiplying matrices in `dtype`.
 
-    After an out-of-memory error of the device the step is done again with half as many rows at once, which
+    When memory runs out, the device's or the machine's, the step is done again with half as many rows at once, which
     changes nothing but memory; `take_remarks` tells of it.
     """
 
@@ -79,7 +80,9 @@ class Accumulator:
             try:
                 losses = self._backward(own)
                 break
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._halve(len(own), error)
         names = list(losses[0].metrics)
         # One transfer from the device a step; sums in float64.

@@ -57,7 +57,7 @@ def test_options_reach_the_sampler(call: Call, model: Path) -> None:
     assert call(*args, "--seed", "2")[1] != first
     assert call(*args, "--seed", "1", "--system", "Bref.")[1] != first
     code, _, err = call(*args, "--top-p", "2")
-    assert code == 2 and "top_p" in err and err.count("\n") == 1
+    assert code == 2 and "--top-p: got 2.0; must be" in err and err.count("\n") == 1
 
 
 def test_a_prompt_comes_from_a_pipe(call: Call, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,11 @@ def test_core_2_wrong_usage_is_one_line_exit_2_with_a_suggestion(call: Call, her
         ),
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (MemoryError(), 4, "error: out of memory; take a smaller model, or fewer rows at a time"),
-        (PermissionError(13, "Permission denied", "x/y"), 1, "error: x/y: Permission denied"),
+        (
+            PermissionError(13, "Permission denied", "x/y"),
+            1,
+            "error: x/y: Permission denied; check the path and its permissions",
+        ),
         (
             ValueError("a\nb"),
             1,

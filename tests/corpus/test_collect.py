@@ -168,7 +168,7 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
     ]
     assert reasons["no text field"] == [
         "rows.jsonl:3: field 'text' is int",
-        "rows.jsonl:8: field 'text' is NoneType",
+        "rows.jsonl:8: no field 'text'",
     ]
     assert reasons["not a whole gzip file"][0].startswith("broken.txt.gz: ")
     assert reasons["not a whole Parquet file"][0].startswith("broken.parquet: ")

@@ -22,8 +22,9 @@ from exnihilo.core.jsonl import write_jsonl
 from exnihilo.recipes.stages import VERBS
 
 PAGES = (
-    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "evaluate",
-    "report", "chat", "recipes", "data-formats", "doctor-and-errors",
+    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "lora", "merge",
+    "evaluate", "report", "chat", "generation", "constrained", "recipes", "data-formats", "doctor-and-errors",
+    "when-things-go-wrong", "lab",
 )  # fmt: skip
 """The pages with Python, each after those whose artifacts it reads."""
 COMMANDED = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -98,7 +99,7 @@ def test_core_9_a_command_of_the_guide_is_one_of_the_command_line(
     if "--web" in words:
         tree().parse_args(words, exit_on_error=False, print_error=False)
         return
-    stage = {"run", "synth", *VERBS} & {words[0]} and words[1:2] != ["stats"]
+    stage = {"run", "lab", "synth", *VERBS} & {words[0]} and words[1:2] != ["stats"]
     if stage and "--print-config" not in words and "--dry-run" not in words:
         words.append("--dry-run")
     # What a reader pipes in, or types.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from exnihilo.cli.options import LOOK, RUNS, Json, shown
-from exnihilo.core.errors import Refused
+from exnihilo.core.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
     from exnihilo.core.doctor import Check
@@ -106,6 +106,8 @@ def check(
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokenizer.tokenizer import Tokenizer
 
+    if context is not None and context < 2:
+        raise ConfigError(f"--context: got {context}; allowed: int ≥ 2")
     renderer = Renderer(Tokenizer.load(tokenizer)) if tokenizer else None
     found = examine(file, renderer=renderer, context=context, format=format)
     if json:

@@ -50,16 +50,19 @@ OWN = (
 )
 
 
-def read_keys(words: Collection[str], known: Collection[str] | None = None) -> dict[str, Any]:
+def read_keys(
+    words: Collection[str], known: Collection[str] | None = None, *, also: Collection[str] = ()
+) -> dict[str, Any]:
     """The words as nested keys. Raises ConfigError for one that is nearer to an option than to a key.
 
     `known` are the keys that the stage's schema has at its top; without it every key has a dot (stage.key).
+    `also` are options that only this command has.
     """
     from exnihilo.core.config import nearest, parse_flags
 
     flags = parse_flags(list(words))
     for flag, value in flags.items():
-        option = nearest(flag, OWN)
+        option = nearest(flag, [*OWN, *also])
         mistaken = not isinstance(value, Mapping) if known is None else not _is_key(flag, known)
         if option and mistaken:
             raise ConfigError(f"--{flag}: unknown option; did you mean --{option.replace('_', '-')}?")

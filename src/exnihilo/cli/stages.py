@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "pretrain": (("pretrain",), "Train a decoder from random weights on tokens."),
     "sft": (("sft",), "Instruction-tune a model on conversations."),
     "grpo": (("grpo",), "Align a model by reinforcement learning with verifiable rewards."),
+    "merge": (("merge",), "Add adapters, ours or PEFT's, to the weights of their base model."),
     "evaluate": (("evaluate",), "Score models on held-out text and items, with intervals."),
 }
 GROUPS = {"tokenizer": "Tokenizers: train and measure.", "synth": "Examples made by programs."}

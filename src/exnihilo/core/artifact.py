@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from exnihilo.core.errors import Refused
@@ -53,7 +53,8 @@ class Artifact:
                 raise Refused(f"{file}: missing from its artifact; make it again")
             if file.stat().st_size != entry["bytes"]:
                 raise Refused(
-                    f"{file}: altered since it was made ({file.stat().st_size} bytes, not {entry['bytes']})"
+                    f"{file}: altered since it was made ({file.stat().st_size} bytes, not {entry['bytes']}); "
+                    "make the artifact again"
                 )
 
     def _verify(self) -> None:
@@ -62,9 +63,15 @@ class Artifact:
         for name, entry in self.manifest["files"].items():
             if present[name]["blake3"] != entry["blake3"]:
                 raise Refused(f"{self.path / name}: altered since it was made; make the artifact again")
-        added = sorted(set(present) - set(self.manifest["files"]))
+        # Hidden files are left by file managers and editors, and no stage reads one.
+        added = sorted(name for name in set(present) - set(self.manifest["files"]) if not is_hidden(name))
         if added:
             raise Refused(f"{self.path / added[0]}: not part of its artifact; remove it")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a relative path leads to a hidden file or through a hidden folder."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -76,7 +83,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise Refused(f"{path}: not finished; run its stage again to continue it")
         if not path.exists():
             raise Refused(f"{path}: no such artifact; check the path or run the stage that makes it")
-        raise Refused(f"{path}: not an artifact (it has no {MANIFEST})")
+        raise Refused(f"{path}: not an artifact (it has no {MANIFEST}); give the folder of one")
     manifest: dict[str, Any]
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))

@@ -84,6 +84,8 @@ def _read(annotation: Any, text: str) -> Any:
 def _list(annotation: Any, text: str) -> Any:
     if text.lstrip().startswith("["):
         return _json(text, MISSING)
+    if _element(_element(annotation)) is not None:
+        return MISSING  # commas part one list only
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     return [_value(_element(annotation), part) for part in parts]
 

@@ -13,8 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from exnihilo.core.coerce import coerce
 from exnihilo.core.errors import ConfigError
+from exnihilo.core.key_table import Row, key_table
 from exnihilo.core.layers import environment, merge, parse_flags, read_yaml
 from exnihilo.core.markers import (
+    AdapterRef,
     CorpusRef,
     Count,
     ExamplesRef,
@@ -24,11 +26,13 @@ from exnihilo.core.markers import (
     ResultsRef,
     TokenizerRef,
     TokensRef,
+    why,
 )
-from exnihilo.core.problems import Key, Label, has, problems, show
+from exnihilo.core.problems import Key, Label, has, problems
 from exnihilo.core.schema import describe, field_type, fields, marker, mentions, nearest, nested
 
 __all__ = [
+    "AdapterRef",
     "Config",
     "CorpusRef",
     "Count",
@@ -48,6 +52,7 @@ __all__ = [
     "resolve",
     "result_config",
     "validate",
+    "why",
 ]
 
 Schema = TypeVar("Schema", bound="Config")
@@ -59,7 +64,8 @@ class Config(BaseModel):
     `Field(json_schema_extra={"cosmetic": True})` marks a key that cannot change the result (how often to
     log): it stays out of the artifact's key. `{"horizon": True}` marks one that changes how long a stage goes
     on, not what it has done so far (number of steps): a stage under way is continued when only such keys
-    changed.
+    changed. `why(…)` adds why the default is what it is; a section whose defaults differ from its schema's
+    gives `{"whys": {KEY: …}}`.
     """
 
     model_config = ConfigDict(
@@ -118,7 +124,10 @@ def resolve(
 
     def label_of(at: Key, key: Key) -> str:
         layer = _origin(layers, at)
-        return layer.label_of(key, where) if layer else _dotted((where, *key) if where else key)
+        if layer is not None:
+            return layer.label_of(key, where)
+        path = _dotted((where, *key) if where else key)
+        return f"--{path}" if key else path
 
     return _build(schema, merge(*(layer.values for layer in layers)), label_of)
 
@@ -194,41 +203,6 @@ def _dotted(key: Key) -> str:
 
 def _join(where: str, path: str) -> str:
     return ": ".join(part for part in (where, path) if part)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A key of a schema, as the documentation and `--help` show it."""
-
-    key: str
-    type: str
-    default: str
-    description: str
-
-
-def key_table(schema: type[BaseModel], above: str = "") -> list[Row]:
-    """Every key of a schema with its type, default and description; a section's keys follow it."""
-    rows: dict[str, Row] = {}
-    for name, field in fields(schema).items():
-        key, annotation = f"{above}{name}", field_type(field)
-        sections = nested(annotation)
-        default = (
-            "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
-        )
-        described = " ".join((field.description or "").split())
-        # A section that is always there is known by its keys.
-        if not (sections and isinstance(field.get_default(call_default_factory=True), BaseModel)):
-            rows[key] = Row(key, describe(annotation), default, described)
-        for section in sections:
-            for row in key_table(section, f"{key}."):
-                rows.setdefault(row.key, row)
-    return list(rows.values())
-
-
-def _default(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", by_alias=True)
-    return value if isinstance(value, str) and value else show(value)
 
 
 def result_config(config: Config, *, horizon: bool = True) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def read_documents(corpus: Path, split: str = "train", *, batch: int = 256) -> I
     if not shards:
         found = ", ".join(splits(corpus)) or "none"
         raise Refused(
-            f"{corpus} holds no documents in split '{split}' (splits found: {found}); give a corpus"
+            f"{corpus} holds no documents in split '{split}' (splits found: {found}); give a corpus that has it"
         )
     return _read(shards, batch)
 
@@ -138,13 +138,16 @@ def _read(shards: list[Path], batch: int) -> Iterator[Document]:
             with pq.ParquetFile(shard) as file:
                 missing = set(SCHEMA.names) - set(file.schema_arrow.names)
                 if missing:
-                    raise Refused(f"{shard}: no column '{min(missing)}'; this is not a shard of a corpus")
+                    raise Refused(
+                        f"{shard}: no column '{min(missing)}'; this is not a shard of a corpus; collect the text first"
+                    )
                 for rows in file.iter_batches(batch_size=batch, columns=SCHEMA.names):
                     for row in zip(*(rows.column(name).to_pylist() for name in SCHEMA.names), strict=True):
                         identity, text, source, licence, generator, meta = row
                         yield Document(identity, text, source, licence, generator, json.loads(meta))
         except (pa.ArrowInvalid, OSError) as error:
-            raise Refused(f"{shard}: not a whole Parquet file ({error}); make the corpus again") from error
+            reason = str(error).splitlines()[0]
+            raise Refused(f"{shard}: not a whole Parquet file ({reason}); make the corpus again") from error
 
 
 def _shards(folder: Path) -> list[Path]:

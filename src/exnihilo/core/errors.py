@@ -42,9 +42,13 @@ class OutOfMemory(ExnihiloError):
 
 
 class Diverged(ExnihiloError):
-    """Training produced non-finite values several times in a row."""
+    """Training diverged, and again after going back to a good checkpoint with smaller steps."""
 
     exit_code = 5
+
+
+class NotFinite(ExnihiloError):
+    """A model's outputs are NaN or infinite: its weights are broken. Training skips the step and may go back."""
 
 
 class Interrupted(ExnihiloError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from datetime import UTC, datetime
@@ -35,11 +36,17 @@ class EventLog:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line in one system call, after ending a line that a killed writer left unfinished."""
+    """Append a line in one system call, after ending a line that a killed writer left unfinished.
+
+    Raises OSError when the disk is full; the file is then as it was.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         broken = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (("\n" if broken else "") + line + "\n").encode())
+        data = (("\n" if broken else "") + line + "\n").encode()
+        if os.write(descriptor, data) < len(data):  # as much as there was space for
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ RECORDS = frozenset(
         "manifest.json",
         "metrics.jsonl",
         "samples.jsonl",
+        "norms.jsonl",
+        "advice.jsonl",
+        "trace.json",
+        "profile.json",
         "README.md",
         "partial.json",
         "log.txt",
@@ -58,9 +63,12 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed `atomic_stream` left in a folder."""
-    for path in folder.rglob(f".*{TEMPORARY}"):
-        path.unlink()
+    """Remove what a killed process left half written in a folder: files of `atomic_stream`, whole checkpoints."""
+    for path in list(folder.rglob(f".*{TEMPORARY}")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may have been in one of the folders
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -85,6 +93,7 @@ def sync_folder(folder: Path) -> None:
 
 def file_hash(path: Path) -> str:
     """blake3 of a file's bytes, in hexadecimal."""
+    path.open("rb").close()  # whose errors name the file, as those of a memory map do not
     return blake3().update_mmap(path).hexdigest() if path.stat().st_size else blake3().hexdigest()
 
 

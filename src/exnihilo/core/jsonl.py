@@ -5,20 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from exnihilo.core.errors import ExnihiloError
+from exnihilo.core.errors import Refused
 from exnihilo.core.files import atomic_stream
 
 
 def read_jsonl(path: Path | str, *, limit: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (1-based line number, record) of a UTF-8 file, `.gz` or plain, with or without a byte order mark.
 
-    Blank lines are passed over; `limit` counts records. Raises ExnihiloError "file:line: …" for a line that
-    is not a JSON object, is not UTF-8 or cannot be unpacked.
+    Blank lines are passed over; `limit` counts records. Raises Refused "file:line: …" for a line that is not a
+    JSON object, is not UTF-8 or cannot be unpacked.
     """
     path = Path(path)
     number = 0
@@ -34,28 +35,33 @@ def read_jsonl(path: Path | str, *, limit: int | None = None) -> Iterator[tuple[
                     continue
                 taken += 1
                 yield number, _record(line, f"{path}:{number}")
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise ExnihiloError(
-            f"{path}:{number + 1}: not a whole gzip file ({error}); fetch it again"
-        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Refused(f"{path}:{number + 1}: not a whole gzip file ({error}); fetch it again") from error
     except OSError as error:
-        raise ExnihiloError(f"{path}: {error.strerror or error}; give the path of a readable file") from error
+        raise Refused(f"{path}: {error.strerror or error}; give the path of a readable file") from error
 
 
 def _record(line: bytes, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ExnihiloError(
-            f"{where}: not UTF-8 at byte {error.start} of the line; convert the file"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ExnihiloError(
-            f"{where}: not JSON ({error.msg}, column {error.colno}); mend the line"
-        ) from error
+        raise Refused(f"{where}: not UTF-8 at byte {error.start} of the line; convert the file") from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{where}: not JSON ({why_not_json(error)}); mend the line") from error
     if not isinstance(record, dict):
-        raise ExnihiloError(f"{where}: a JSON object is wanted, not {type(record).__name__}; mend the line")
+        raise Refused(f"{where}: a JSON object is wanted, not {type(record).__name__}; mend the line")
     return record
+
+
+def why_not_json(error: ValueError | RecursionError) -> str:
+    """What `json.loads` found wrong, and at which column, in a few words.
+
+    Beside its own error it raises ValueError for a number of more than 4,300 digits, and RecursionError for
+    brackets in brackets by the thousand.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
 def dumps(record: Mapping[str, Any]) -> str:

@@ -11,6 +11,9 @@ import yaml
 
 from exnihilo.core.errors import ConfigError
 
+MOST_DIGITS = 40
+"""More than any number in a config has; Python itself reads no more than 4,300."""
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's numbers, no dates, and an error for a key given twice."""
@@ -54,7 +57,12 @@ for _tag, _pattern, _first in (
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(str(node.value).replace("_", ""))
+    digits = str(node.value).replace("_", "")
+    if len(digits) > MOST_DIGITS:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"a number of {len(digits)} digits; quote it if it is text", node.start_mark
+        )
+    return int(digits)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
@@ -79,14 +87,29 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: {error.problem or 'not YAML'}") from error
+        raise ConfigError(f"{path}{line}: {_mended(error.problem or 'not YAML')}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        reason = getattr(error, "reason", None) or " ".join(str(error).split())
+        raise ConfigError(f"{path}: not YAML ({reason}); save it as plain text in UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        what = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f"{path}: not YAML ({what}); mend it") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a mapping of keys is wanted, not a {type(values).__name__}")
+        raise ConfigError(
+            f"{path}: a mapping of keys is wanted, not a {type(values).__name__}; write KEY: VALUE"
+        )
     return values
+
+
+def _mended(problem: str) -> str:
+    """What the parser says, with what to do where it does not say that itself."""
+    if "quote it" in problem or "keep one" in problem:
+        return problem
+    if "\\t" in problem:
+        return f"{problem}; indent with spaces, not with tabs"
+    return f"{problem}; mend the YAML there"
 
 
 def parse_flags(argv: Sequence[str]) -> dict[str, Any]:

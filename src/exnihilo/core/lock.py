@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from exnihilo.core.disk import disk_errors_told
 from exnihilo.core.errors import Refused
 
 
@@ -35,7 +36,7 @@ def hold(path: Path, what: Path) -> Iterator[None]:
                 f"another exnihilo (pid {owner}) is working in {what}; wait for it or use another folder"
             )
             raise Refused(message) from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+        with disk_errors_told(what):
+            stream.truncate(0)
+            os.write(stream.fileno(), str(os.getpid()).encode())
         yield

@@ -33,6 +33,7 @@ TokensRef = Annotated[str, Reference("tokens")]
 ExamplesRef = Annotated[str, Reference("examples")]
 ModelRef = Annotated[str, Reference("model")]
 ResultsRef = Annotated[str, Reference("results")]
+AdapterRef = Annotated[str, Reference("adapter")]
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,11 @@ def parse_count(value: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(parse_count), CountMark()]
 """A whole number that may be written 8M, 3.5M, 20k or 8e6."""
+
+
+def why(reason: str, *, example: str | None = None) -> dict[str, Any]:
+    """For a field's `json_schema_extra`: why its default is what it is, and a value for an example.
+
+    `exnihilo explain` shows both; numbers and sources belong here, what the key does in the description.
+    """
+    return {"why": reason} if example is None else {"why": reason, "example": example}

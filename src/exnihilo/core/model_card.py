@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from exnihilo.core.cost import cost
-from exnihilo.core.files import write_atomic
+from exnihilo.core.files import sweep, write_atomic
 
 CARD = "README.md"
 
@@ -27,6 +27,7 @@ MADE_BY = {
     "pretrain": "pretrained from random weights on plain text",
     "sft": "instruction-tuned{} on conversations, with the loss on the assistant's tokens only",
     "grpo": "aligned{} by reinforcement learning with verifiable rewards",
+    "merge": "made{} by adding low-rank adapters to its weights",
 }
 
 CHAT_CODE = """\
@@ -83,6 +84,7 @@ def write_card(
     folder: Path, manifest: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
     """Write the model's card to `README.md` in its folder, which is no part of the artifact's content."""
+    sweep(folder)  # a card that a kill left half written would be a file that does not belong to the artifact
     write_atomic(folder / CARD, card(manifest, folder, scores))
 
 

@@ -129,6 +129,8 @@ def _line(schema: type[BaseModel], values: Mapping[str, Any], key: Key, item: An
         hint = " (YAML reads a bare yes, no, on or off as true or false: quote it)"
     elif takes_text(annotation) and isinstance(value, (int, float)):
         hint = " (quote it: it is text here)"
+    elif isinstance(value, str) and "list of list" in describe(annotation):
+        hint = ' (as JSON: [["a", "b"], ["c", "d"]])'
     return f"{label(key, key)}: got {show(value)}; {allowed}{hint}"
 
 

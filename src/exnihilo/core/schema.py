@@ -147,6 +147,8 @@ def _name(inner: Any, metadata: tuple[Any, ...]) -> str:
 
 def _limits(metadata: tuple[Any, ...]) -> Iterator[str]:
     for item in metadata:
+        if isinstance(item, FieldInfo):  # of a union's member: Annotated[int, Field(ge=1)] | None
+            yield from _limits(tuple(item.metadata))
         for kind, name, sign in LIMITS:
             if isinstance(item, kind):
                 yield f"{sign} {getattr(item, name)}"

@@ -12,13 +12,25 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+_caught: list[int] | None = None
+"""The signals that came since the outermost block was entered; None outside of one."""
+
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], int | None]]:
     """Catch the stop signals inside the block; yields what tells the number of the one that came, or None.
 
-    Outside of the main thread, where Python lets nobody catch signals, it only ever tells None.
+    Blocks may be nested: what came in the outer one is told in the inner one, too. Outside of the main thread,
+    where Python lets nobody catch signals, it only ever tells None.
     """
+    global _caught
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    if _caught is not None:
+        outer = _caught
+        yield lambda: outer[0] if outer else None
+        return
     caught: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -29,12 +41,11 @@ def stop_signal() -> Iterator[Callable[[], int | None]]:
         caught.append(number)
         os.write(2, b"\nstopping at the next safe point; once more to stop at once\n")
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
     before = {number: signal.signal(number, handle) for number in SIGNALS}
+    _caught = caught
     try:
         yield lambda: caught[0] if caught else None
     finally:
+        _caught = None
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,9 @@ from exnihilo.core.files import write_atomic
 from exnihilo.core.jsonl import dumps
 from exnihilo.core.progress import Progress, progress
 
+STEPPED = ("metrics.jsonl", "samples.jsonl", "norms.jsonl", "advice.jsonl")
+"""The records whose lines belong to steps."""
+
 
 class Workspace:
     """A stage's working folder and its records.
@@ -61,6 +64,10 @@ class Workspace:
         """Append a line to samples.jsonl (what the model said at a step). Steps as in `metric`."""
         self._append("samples.jsonl", record)
 
+    def record(self, name: str, **record: Any) -> None:
+        """Append a line to another of the stage's records (`STEPPED`). Steps as in `metric`."""
+        self._append(name, record)
+
     def _append(self, name: str, record: dict[str, Any]) -> None:
         step = record.get("step")
         if step is not None:
@@ -89,8 +96,8 @@ class Workspace:
         return records
 
     def truncate_records(self, step: int) -> None:
-        """After a resume at `step`: drop the metrics and samples of later steps, which will be made again."""
-        for name in ("metrics.jsonl", "samples.jsonl"):
+        """After a resume at `step`: drop the records of later steps, which will be made again."""
+        for name in STEPPED:
             if (self.path / name).exists():
                 kept = [line for line, at in self._records(name) if at is None or at <= step]
                 write_atomic(self.path / name, "".join(line + "\n" for line in kept))

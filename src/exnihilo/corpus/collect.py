@@ -46,12 +46,19 @@ def run(config: CollectConfig, inputs: Inputs, work: Workspace) -> None:
                     progress.advance()
             notes.extend(opened.notes)
     if not writer.documents:
-        raise Refused("; ".join(["nothing was collected", *tally.lines()]) + "; give texts that can be read")
+        why = "; ".join(["nothing was collected", *tally.lines()])
+        raise Refused(f"{_places(config)}: {why}; give texts that can be read")
     write_json(work.path / "collection.json", tally.as_dict())
     work.provenance = provenance.entries("bytes")
     work.summary = {"documents": writer.documents, "bytes": writer.bytes, "skipped": tally.skipped.total()}
     work.lines = tally.lines() + notes
     work.event("collected", **work.summary)
+
+
+def _places(config: CollectConfig) -> str:
+    """Where it was looked, on a line."""
+    names = [str(getattr(one, "path", None) or getattr(one, "hub", "python")) for one in config.sources]
+    return ", ".join(names[:3] + ["…"] * (len(names) > 3))
 
 
 STAGE = Stage(

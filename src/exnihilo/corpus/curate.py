@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from exnihilo.core.config import Config, CorpusRef, Count
+from exnihilo.core.config import Config, CorpusRef, Count, why
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.corpus.filters import FilterConfig
 
@@ -18,28 +18,77 @@ if TYPE_CHECKING:
 class CurateConfig(Config):
     """What to keep, and what to hold out."""
 
-    corpus: CorpusRef = Field(description="the corpus to curate")
+    corpus: CorpusRef = Field(
+        description="the corpus to curate",
+        json_schema_extra=why("there is no default: it is what `collect` made", example="runs/mine/raw"),
+    )
     filters: FilterConfig = Field(
         default_factory=FilterConfig, description="quality filters; null turns one off"
     )
-    held_out: float = Field(0.05, ge=0, lt=1, description="share of the groups of documents to hold out")
+    held_out: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of the groups of documents to hold out",
+        json_schema_extra=why(
+            "0.05 is little to go without, and of some megabytes enough for intervals that tell models apart",
+            example="0.1",
+        ),
+    )
     group: str | None = Field(
         None,
         description="key of meta whose value keeps documents on one side of the split; default: file, or row",
+        json_schema_extra=why(
+            "open, the file: parts of one file are too alike to stand on both sides of the split",
+            example="author",
+        ),
     )
     near_duplicate: float | None = Field(
         0.5,
         ge=0,
         le=1,
         description="largest share of a held-out text's word 8-grams that training text may hold; null: any",
+        json_schema_extra=why(
+            "0.5: a held-out text of which more than half of all runs of 8 words also stand in "
+            "training measures memory; a common licence header is less than that",
+            example="0.2",
+        ),
     )
-    limit_bytes: Count | None = Field(None, ge=1, description="most training text, chosen by hash; null: all")
+    limit_bytes: Count | None = Field(
+        None,
+        ge=1,
+        description="most training text, chosen by hash; null: all",
+        json_schema_extra=why(
+            "open, all of it. With a limit the same texts are taken every time, by hash, so that a "
+            "smaller corpus is a part of the larger",
+            example="50M",
+        ),
+    )
     held_out_bytes: Count | None = Field(
-        None, ge=1, description="most held-out text, chosen by hash; null: all"
+        None,
+        ge=1,
+        description="most held-out text, chosen by hash; null: all",
+        json_schema_extra=why(
+            "open, all that is held out; evaluation takes time in proportion",
+            example="200k",
+        ),
     )
-    held_out_documents: int | None = Field(None, ge=1, description="most held-out documents; null: all")
+    held_out_documents: int | None = Field(
+        None,
+        ge=1,
+        description="most held-out documents; null: all",
+        json_schema_extra=why(
+            "open, all that are held out; intervals are taken over documents, so keep some dozens",
+            example="200",
+        ),
+    )
     yardstick: bool = Field(
-        True, description="measure bits per byte of `xz -9e` on the held-out text (a second a megabyte)"
+        True,
+        description="measure bits per byte of `xz -9e` on the held-out text (a second a megabyte)",
+        json_schema_extra=why(
+            "true: bits per byte mean more beside what a compressor needs for the same text, and it "
+            "costs a second for a megabyte"
+        ),
     )
 
 

@@ -34,7 +34,7 @@ def list_files(path: Path) -> list[Listed | Skipped]:
     if path.is_dir():
         return _sorted(_walk(path, path))
     if path.exists():
-        return [(path.name, path)]
+        return [(_written(Path(path.name)), path)]
     if _WILDCARD.search(str(path)):
         base = _fixed_part(path)
         listed: list[Listed | Skipped] = []
@@ -68,19 +68,24 @@ def _walk(folder: Path, base: Path) -> Iterator[Listed | Skipped]:
         inside = Path(parent)
         for name in [name for name in folders if name.startswith(".") or name in _NOT_DESCENDED]:
             folders.remove(name)
-            yield Skipped("hidden or generated", (inside / name).relative_to(base).as_posix() + "/")
+            yield Skipped("hidden or generated", _written((inside / name).relative_to(base)) + "/")
         for name in files:
             if name.startswith("."):
-                yield Skipped("hidden or generated", (inside / name).relative_to(base).as_posix())
+                yield Skipped("hidden or generated", _written((inside / name).relative_to(base)))
             else:
                 yield _listed(inside / name, base)
 
 
 def _listed(path: Path, base: Path) -> Listed | Skipped:
-    name = path.relative_to(base).as_posix()
+    name = _written(path.relative_to(base))
     if not path.is_file():  # a pipe would wait for ever, a dangling link has nothing
         return Skipped("not a regular file", name)
     return name, path
+
+
+def _written(relative: Path) -> str:
+    """A relative path as text; bytes of a name that are not UTF-8, which no text can hold, become `\\xe9`."""
+    return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def read_file(path: Path, name: str, text_field: str | None = None) -> Iterator[Found | Skipped]:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from exnihilo.core.jsonl import why_not_json
 from exnihilo.corpus.findings import Found, Skipped
 
 Record = tuple[int, dict[str, Any]]  # 1-based line or row, fields
@@ -39,10 +40,8 @@ def _record(line: bytes, number: int, name: str) -> Record | Skipped:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return Skipped("bad row", f"{name}:{number}: not UTF-8 at byte {error.start} of the line")
-    except json.JSONDecodeError as error:
-        return Skipped("bad row", f"{name}:{number}: not JSON ({error.msg}, column {error.colno})")
-    except RecursionError:
-        return Skipped("bad row", f"{name}:{number}: JSON nested too deeply")
+    except (ValueError, RecursionError) as error:
+        return Skipped("bad row", f"{name}:{number}: not JSON ({why_not_json(error)})")
     if not isinstance(value, dict):
         return Skipped("bad row", f"{name}:{number}: a {type(value).__name__}, not an object")
     return number, value
@@ -63,8 +62,8 @@ def json_records(text: str, name: str) -> Iterator[Record | Skipped]:
             if line.strip():
                 yield _record(line.encode(), number, name)
         return
-    except RecursionError:
-        yield Skipped("not JSON", f"{name}: nested too deeply")
+    except (ValueError, RecursionError) as error:
+        yield Skipped("not JSON", f"{name}: {why_not_json(error)}")
         return
     if isinstance(value, dict):
         lists = [
@@ -136,7 +135,9 @@ def _text_lengths(records: list[dict[str, Any]]) -> Counter[str]:
 
 def _found(record: Record, field: str, name: str, kind: str) -> Found | Skipped:
     number, fields = record
-    text = fields.get(field)
+    if field not in fields:
+        return Skipped("no text field", f"{name}:{number}: no field '{field}'")
+    text = fields[field]
     if not isinstance(text, str):
         return Skipped("no text field", f"{name}:{number}: field '{field}' is {type(text).__name__}")
     if not text.strip():

@@ -7,52 +7,107 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from exnihilo.core.config import Config
+from exnihilo.core.config import Config, why
 
 
 class PathSource(Config):
     """Files of the user."""
 
-    path: Path = Field(description="a folder (read all the way down), a glob, or a file")
+    path: Path = Field(
+        description="a folder (read all the way down), a glob, or a file",
+        json_schema_extra=why(
+            "there is no default: it is your text. UTF-8 text, HTML, JSONL, JSON and Parquet are read",
+            example="./my-texts",
+        ),
+    )
     source: str | None = Field(
-        None, description="name of the source; default: the name of the folder or file"
+        None,
+        description="name of the source; default: the name of the folder or file",
+        json_schema_extra=why(
+            "open, the folder's name: the loss, the scores and the model card are told by source",
+            example="manuals",
+        ),
     )
     licence: str | None = Field(
-        None, description="licence of the texts (SPDX); default: what a row states, else 'unknown'"
+        None,
+        description="licence of the texts (SPDX); default: what a row states, else 'unknown'",
+        json_schema_extra=why(
+            "open, what each row states: nobody can tell the licence of a text from its words",
+            example="CC-BY-4.0",
+        ),
     )
 
 
 class PythonSource(Config):
     """The standard library of the Python that runs this: source of its modules and their documentation."""
 
-    python: Literal[True] = Field(description="take the running Python's standard library")
+    python: Literal[True] = Field(
+        description="take the running Python's standard library",
+        json_schema_extra=why(
+            "the one value is true: the interpreter that runs this is a corpus that every machine has",
+            example="true",
+        ),
+    )
     modules: list[str] | None = Field(
-        None, description="only these modules and packages, with what is below them; default: all"
+        None,
+        description="only these modules and packages, with what is below them; default: all",
+        json_schema_extra=why("open, all: some 13 MB of source and documentation", example="json,logging"),
     )
 
 
 class HubSource(Config):
     """A dataset of the Hugging Face Hub; needs the extra `hub`."""
 
-    hub: str = Field(description="OWNER/NAME of a dataset")
-    revision: str | None = Field(None, description="branch, tag or commit; default: the main branch")
+    hub: str = Field(
+        description="OWNER/NAME of a dataset",
+        json_schema_extra=why("there is no default: it is the dataset", example="OWNER/NAME"),
+    )
+    revision: str | None = Field(
+        None,
+        description="branch, tag or commit; default: the main branch",
+        json_schema_extra=why(
+            "open, the main branch as it is now; name a commit, and the same text comes again later",
+            example="main",
+        ),
+    )
     files: list[str] | None = Field(
         None,
         description="patterns of files to take, such as data/train-*.parquet; default: all formats",
+        json_schema_extra=why(
+            "open, every file in a format that can be read", example="data/train-*.parquet"
+        ),
     )
-    source: str | None = Field(None, description="name of the source; default: the dataset's name")
-    licence: str | None = Field(None, description="licence (SPDX); default: what the dataset's card states")
+    source: str | None = Field(
+        None,
+        description="name of the source; default: the dataset's name",
+        json_schema_extra=why("open, the dataset's name, so that shares are told by dataset", example="wiki"),
+    )
+    licence: str | None = Field(
+        None,
+        description="licence (SPDX); default: what the dataset's card states",
+        json_schema_extra=why(
+            "open, what the dataset's card states; the card may be wrong about single texts",
+            example="CC-BY-SA-4.0",
+        ),
+    )
 
 
 class CollectConfig(Config):
     """What to collect."""
 
     source: PathSource | PythonSource | HubSource | list[PathSource | PythonSource | HubSource] = Field(
-        alias="from", description="where the text comes from: one source, or a list of them"
+        alias="from",
+        description="where the text comes from: one source, or a list of them",
+        json_schema_extra=why("there is no default: nothing is read that was not named"),
     )
     text_field: str | None = Field(
         None,
         description="field of JSON, JSONL and Parquet with the text; default: text, content, or the longest",
+        json_schema_extra=why(
+            "open: `text` and `content` are what nearly all datasets call it, and else the longest "
+            "field is the text",
+            example="body",
+        ),
     )
 
     @property

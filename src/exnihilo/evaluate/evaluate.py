@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from exnihilo.core.config import Config
+from exnihilo.core.config import Config, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.files import write_json
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
@@ -32,22 +32,83 @@ Record = dict[str, Any]
 class Evaluate(Config):
     """Scores models on held-out text and held-out items."""
 
-    models: list[ModelRef] = Field(min_length=1, description="models in the order of their training")
-    items: ExamplesRef | None = Field(None, description="examples whose held_out.jsonl is asked")
-    corpus: CorpusRef | None = Field(
-        None, description="corpus whose held_out split is scored in bits per byte"
+    models: list[ModelRef] = Field(
+        min_length=1,
+        description="models in the order of their training",
+        json_schema_extra=why(
+            "there is no default: give them in the order of their training, in which they are compared",
+            example="runs/mine/base,runs/mine/sft",
+        ),
     )
-    limit: int | None = Field(None, ge=1, description="ask only the first so many items")
-    batch: int = Field(64, ge=1, description="items answered at once")
-    max_new: int = Field(64, ge=1, description="longest answer in tokens")
+    items: ExamplesRef | None = Field(
+        None,
+        description="examples whose held_out.jsonl is asked",
+        json_schema_extra=why(
+            "open: without it nothing is asked, and only text is scored", example="runs/world/questions"
+        ),
+    )
+    corpus: CorpusRef | None = Field(
+        None,
+        description="corpus whose held_out split is scored in bits per byte",
+        json_schema_extra=why(
+            "open: without it no text is scored. Bits per byte compare models with different tokenizers",
+            example="runs/mine/corpus",
+        ),
+    )
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="ask only the first so many items",
+        json_schema_extra=why(
+            "open, all items: intervals narrow with the root of their number",
+            example="400",
+        ),
+    )
+    batch: int = Field(
+        64,
+        ge=1,
+        description="items answered at once",
+        json_schema_extra=why(
+            "64 answers at once keep two cores busy and fit into memory at a few million parameters; "
+            "it changes no answer",
+            example="128",
+        ),
+    )
+    max_new: int = Field(
+        64,
+        ge=1,
+        description="longest answer in tokens",
+        json_schema_extra=why(
+            "64 tokens are a short answer; give more where answers show their steps, or they count as wrong",
+            example="96",
+        ),
+    )
     stride: int | None = Field(
-        None, ge=1, description="new tokens a window of text scores; default half of the model's context"
+        None,
+        ge=1,
+        description="new tokens a window of text scores; default half of the model's context",
+        json_schema_extra=why(
+            "open, half of the context: each token is scored with at least so much before it, and "
+            "every token is read twice at most",
+            example="64",
+        ),
     )
     pairs: list[tuple[str, str]] | None = Field(
         None,
         description="[a, b]: compare a with b; default each model with the one before, the last with all",
+        json_schema_extra=why(
+            "open, each model with the one before, and the last with all: more pairs would find more "
+            "differences by chance"
+        ),
     )
-    trained: list[str] = Field([], description="families that alignment was trained on, also scored together")
+    trained: list[str] = Field(
+        [],
+        description="families that alignment was trained on, also scored together",
+        json_schema_extra=why(
+            "none: families that alignment saw are then only told one by one",
+            example="arithmetic,sequence",
+        ),
+    )
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Evaluate:
@@ -55,6 +116,12 @@ class Evaluate(Config):
             raise ValueError("give items (accuracy), corpus (bits per byte) or both")
         if self.items is None and self.trained:
             raise ValueError("trained names families of items; give items too")
+        paths = [Path(model) for model in self.models]
+        # Of two models of one name each is called by its run, too.
+        names = [*(path.name for path in paths), *(f"{path.parent.name}-{path.name}" for path in paths)]
+        for name in (name for pair in self.pairs or [] for name in pair):
+            if name not in names:
+                raise ValueError(_not_among(name, names[: len(paths)]))
         return self
 
 
@@ -128,18 +195,22 @@ def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspac
 
 
 def _load(folder: Path) -> tuple[Decoder, Tokenizer]:
-    from exnihilo.model.folder import load_model
-    from exnihilo.tokenizer.tokenizer import Tokenizer
+    from exnihilo.model.folder import load_with_tokenizer
     from exnihilo.train.distributed import device
 
-    return load_model(folder, device()).eval(), Tokenizer.load(folder)
+    model, tokenizer = load_with_tokenizer(folder, device())
+    return model.eval(), tokenizer
 
 
 def _pairs(asked: list[tuple[str, str]] | None, models: list[str]) -> list[tuple[str, str]]:
     for name in (name for pair in asked or [] for name in pair):
         if name not in models:
-            raise ConfigError(f"pairs: {name!r} is not among the models; the models are {', '.join(models)}")
+            raise ConfigError(_not_among(name, models))
     return default_pairs(models) if asked is None else asked
+
+
+def _not_among(name: str, models: list[str]) -> str:
+    return f"pairs: {name!r} is not among the models; the models are {', '.join(models)}"
 
 
 def _check_families(trained: list[str], items: list[Item]) -> None:

@@ -12,6 +12,7 @@ from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import read_jsonl
 from exnihilo.core.seeds import derive
 from exnihilo.verify.check import check
+from exnihilo.verify.questions import read_questions
 
 if TYPE_CHECKING:
     from exnihilo.model.decoder import Decoder
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held_out.jsonl"
 TRAIN = "train.jsonl"
-FIELDS = ("id", "family", "messages", "answer", "verifier")
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,16 @@ def read_items(examples: Path, limit: int | None = None) -> list[Item]:
         raise Refused(f"{path}: not found; evaluation needs held-out items (or leave out 'items')")
     items: list[Item] = []
     seen: dict[str, int] = {}
-    for line, row in read_jsonl(path, limit=limit):
-        missing = [name for name in FIELDS if name not in row]
-        if missing:
-            raise Refused(f"{path}:{line}: not an evaluation item: no {', '.join(missing)}")
-        messages = row["messages"]
-        if not (isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages)):
-            raise Refused(f"{path}:{line}: not an evaluation item: messages is not a list of messages")
+    for line, row in read_questions(path, what="an evaluation item", needs=("id", "answer"), limit=limit):
         if row["id"] in seen:
-            raise Refused(f"{path}:{line}: item id {row['id']!r} is already used in line {seen[row['id']]}")
+            raise Refused(
+                f"{path}:{line}: item id {row['id']!r} is already used in line {seen[row['id']]}; "
+                "give each item its own"
+            )
         seen[row["id"]] = line
-        items.append(Item(row["id"], row["family"], messages, str(row["answer"]), row["verifier"]))
+        items.append(Item(row["id"], row["family"], row["messages"], str(row["answer"]), row["verifier"]))
     if not items:
-        raise Refused(f"{path}: holds no items")
+        raise Refused(f"{path}: holds no items; give one JSON object a line (or leave out 'items')")
     return items
 
 
@@ -130,8 +127,8 @@ def majority_answers(examples: Path) -> dict[str, str]:
         return {}
     counts: dict[str, Counter[str]] = {}
     for _, row in read_jsonl(path):
-        meta = row.get("meta", {})
-        if "family" in meta and meta.get("answer") is not None:
+        meta = row.get("meta")
+        if isinstance(meta, dict) and "family" in meta and meta.get("answer") is not None:
             counts.setdefault(meta["family"], Counter())[str(meta["answer"])] += 1
     return {
         family: min(counter, key=lambda answer: (-counter[answer], answer))

@@ -33,7 +33,8 @@ def sniff(path: Path | str) -> str:
 
     Raises Refused for a file of unknown or mixed layouts, and for what cannot be read.
     """
-    rows = [row for row in islice(read_rows(path), _SNIFFED) if row.value is not None]
+    read = list(islice(read_rows(path), _SNIFFED))
+    rows = [row for row in read if row.value is not None]
     seen: dict[str, int] = {}
     for row in rows:
         layout = layout_of(row.value or {})
@@ -45,7 +46,9 @@ def sniff(path: Path | str) -> str:
         found = ", ".join(f"{layout} (line {line})" for layout, line in seen.items())
         raise Refused(f"{path}: rows of more than one layout: {found}; part them, or name one with format")
     fields = ", ".join(sorted(rows[0].value or {})) if rows else ""
-    looked = f"fields {fields} are of no known layout" if rows else "no row is a JSON object"
+    looked = f"fields {fields} are of no known layout"
+    if not rows:
+        looked = f"no row is a JSON object (line {read[0].line}: {read[0].problem})"
     raise Refused(f"{path}: {looked}; rows need {_WANTED}")
 
 

@@ -59,7 +59,9 @@ def layout_of(row: Row) -> str | None:
         return "prompt-completion"
     if "prompt" in row:
         return "prompts"
-    return "text" if isinstance(row.get("text"), str) else None
+    if isinstance(row.get("text"), str):
+        return "text"
+    return "messages" if "messages" in row else None
 
 
 def convert(row: Row, layout: str) -> Conversation:
@@ -75,7 +77,9 @@ def convert(row: Row, layout: str) -> Conversation:
     meta |= own if isinstance(own, dict) else {"meta": own}
     tools = meta.get("tools")
     if isinstance(tools, str) and tools.strip():
-        meta["tools"] = _parsed(tools, "tools")
+        meta["tools"] = tools = _parsed(tools, "tools")
+    if tools and not isinstance(tools, list):
+        raise BadRow(f"tools is {json_kind(tools)}, not a list")
     return Conversation(messages, meta)
 
 

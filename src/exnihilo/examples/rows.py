@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import why_not_json
 
 _BOM = b"\xef\xbb\xbf"
 _HEAD = 1 << 16
@@ -41,7 +43,7 @@ def read_rows(path: Path | str) -> Iterator[RawRow]:
             for row in _array(stream, path) if head.startswith(b"[") else _lines(stream):
                 found = True
                 yield row
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refused(f"{path}: not a whole gzip file ({error}); fetch it again") from error
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}; give the path of a readable file") from error
@@ -79,10 +81,8 @@ def _lines(stream: IO[bytes]) -> Iterator[RawRow]:
             yield _row(number, json.loads(line.decode("utf-8")))
         except UnicodeDecodeError as error:
             yield RawRow(number, None, f"not UTF-8 (byte {error.start} of the line)")
-        except json.JSONDecodeError as error:
-            yield RawRow(number, None, f"not JSON ({error.msg}, column {error.colno})")
-        except RecursionError:
-            yield RawRow(number, None, "JSON nested too deeply")
+        except (ValueError, RecursionError) as error:
+            yield RawRow(number, None, f"not JSON ({why_not_json(error)})")
 
 
 def _array(stream: IO[bytes], path: Path) -> Iterator[RawRow]:
@@ -98,10 +98,9 @@ def _array(stream: IO[bytes], path: Path) -> Iterator[RawRow]:
         counted = at
         try:
             value, at = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield RawRow(
-                line, None, f"not JSON ({getattr(error, 'msg', 'nested too deeply')}); the rest is not read"
-            )
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else why_not_json(error)
+            yield RawRow(line, None, f"not JSON ({reason}); the rest is not read")
             return
         yield _row(line, value)
         at = _skip(text, at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,13 @@ def load(
     """
     file, base = locate(str(recipe))
     label = file.stem if file.parent == SHIPPED else str(file)
-    whole = validate(RecipeFile, read_yaml(file), where=label)
+    values = read_yaml(file)
+    stages_given = values.get("stages")
+    misspelt = values.keys() - RecipeFile.model_fields.keys()
+    if not misspelt and not (stages_given and isinstance(stages_given, Mapping)):
+        told = f"got {show(stages_given)}" if "stages" in values else "required"
+        raise ConfigError(f"{label}: stages: {told}; allowed: a mapping with NAME: {{do: VERB, …}}")
+    whole = validate(RecipeFile, values, where=label)
     drafts = _Drafts(label, base, whole.stages, flags or {})
     if seed is not None and seed < 0:
         drafts.problems.append(f"--seed: got {seed}; allowed: int ≥ 0")
@@ -93,9 +100,14 @@ def load_stage(
     layers = [(str(file), _anchored(stage, read_yaml(file), file.parent)) for file in files]
     given = _anchored(stage, coerce(stage.config, flags or {}), Path.cwd())
     config = resolve(stage.config, files=layers, flags=given, environ=environ)
-    sources, problems = sources_of("", config, {})
+
+    def label(field: str) -> str:
+        file = next((name for name, values in reversed(layers) if field in values), None)
+        return f"--{field}" if field in given or file is None else f"{file}: {field}"
+
+    sources, problems = sources_of(config, {}, label)
     if problems:
-        raise ConfigError(*(f"--{problem}" for problem in problems))
+        raise ConfigError(*problems)
     return Planned(verb, stage, config, sources)
 
 
@@ -144,18 +156,21 @@ class _Drafts:
         wired: dict[str, dict[str, list[Source]]] = {}
         for name, config in configs.items():
             wired[name], problems = sources_of(
-                name,
                 config,
                 self.stages,
+                partial(self._label, name),
                 left_out=self.left_out,
                 broken=[one for one in self.names if one not in self.stages],
             )
-            self.problems += [f"{self.label}: {problem}" for problem in problems]
+            self.problems += problems
         if self.problems:
             raise ConfigError(*self.problems)
         planned = {name: Planned(name, self.stages[name], configs[name], wired[name]) for name in configs}
         order = ordered({name: one.needs for name, one in planned.items()}, self.label)
         return {name: planned[name] for name in order}
+
+    def _label(self, name: str, field: str) -> str:
+        return f"--{name}.{field}" if field in self.given[name] else f"{self.label}: {name}.{field}"
 
     def _stage(self, name: str, entry: Any) -> Stage | None:
         if not NAME.fullmatch(name):

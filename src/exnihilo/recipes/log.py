@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from exnihilo.core.events import append_line
@@ -16,6 +16,8 @@ def keep_traceback(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        folder.mkdir(parents=True, exist_ok=True)
-        append_line(folder / "log.txt", traceback.format_exc().rstrip())
+        # Where there is no space or no permission, that is what has just failed, and what has to be told.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            append_line(folder / "log.txt", traceback.format_exc().rstrip())
         raise

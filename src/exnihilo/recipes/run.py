@@ -11,15 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exnihilo.core.artifact import Artifact
+from exnihilo.core.artifact import MANIFEST, Artifact
 from exnihilo.core.build import build
 from exnihilo.core.config import nearest
-from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.disk import disk_errors_told
+from exnihilo.core.errors import ConfigError, Interrupted, Refused
 from exnihilo.core.events import EventLog
+from exnihilo.core.files import TEMPORARY
 from exnihilo.core.keys import Status, status
 from exnihilo.core.lock import hold
+from exnihilo.core.model_card import CARD
 from exnihilo.core.progress import clock_time
 from exnihilo.core.session import REPLACED, partial_of
+from exnihilo.core.stopping import stop_signal
 from exnihilo.recipes.cards import write_cards
 from exnihilo.recipes.log import keep_traceback
 from exnihilo.recipes.record import brought, write_recipe, write_run
@@ -67,13 +71,20 @@ def run(
 
     _check_only(recipe, only)
     folder = folder.absolute()
-    with hold(folder / ".lock", folder), keep_traceback(folder):
+    with (
+        stop_signal() as stopped,
+        hold(folder / ".lock", folder),
+        keep_traceback(folder),
+        disk_errors_told(folder),
+    ):
         if (folder / "recipe.yaml").exists() and not (folder / "run.json").exists():
             raise Refused(f"{folder}: holds a recipe.yaml that no run wrote; give another folder with --run")
         chosen = [planned for name, planned in recipe.stages.items() if not only or name in only]
         under_way = [planned.name for planned in chosen if partial_of(folder / planned.name).is_dir()]
         if resume == "must" and not under_way:
             raise Refused(f"{folder}: no stage is under way; run it without --resume must")
+        for path in folder.glob(f".*{TEMPORARY}"):
+            path.unlink()  # what a killed run was writing: recipe.yaml, run.json, the report
         log = EventLog(folder)
         made: dict[str, Made] = {}
         record = partial(write_run, recipe, folder, command=command, brought=brought(recipe, folder))
@@ -83,10 +94,12 @@ def run(
             log.write(name, "left out", message="left out, as an input of it is not given")
         for planned in chosen:
             how = "auto" if resume == "must" and planned.name not in under_way else resume
+            _leave_if(stopped())
             made[planned.name] = make(
                 planned, folder / planned.name, seed=recipe.seed, resume=how, force=force, log=log
             )
             record(stages={name: one.record() for name, one in made.items()})
+        _leave_if(stopped())
         report = write_report(folder)
         log.write("run", "finished", message=_closing(folder, report, made))
     return made
@@ -99,8 +112,9 @@ def make(planned: Planned, out: Path, *, seed: int, resume: str, force: bool, lo
     if found.state == "cached":
         log.write(planned.name, "cached", message="cached")
         artifact = Artifact.open(out)
-        if artifact.kind == "results":
-            write_cards(artifact, inputs, out.parent)  # a model made again came out the same, with a new card
+        # A model made again came out the same, with a new card; or a kill came between a model and its card.
+        if artifact.kind == "results" or not (out / CARD).exists():
+            write_cards(artifact, inputs, out.parent)
         return Made(planned.name, "cached", [], 0.0, artifact)
     log.write(planned.name, "running", message=_opening(found), reasons=found.reasons)
     start = time.monotonic()
@@ -120,6 +134,11 @@ def look(planned: Planned, out: Path, *, seed: int, force: bool = False) -> Stat
     for need in planned.needs:
         if not (out.parent / need).exists():
             raise Refused(f"{planned.name}: needs {need}, which is not made yet; run without --only")
+    if out.exists() and not (out / MANIFEST).is_file():
+        # Nor with --force: what somebody keeps there would end among the replaced artifacts, and be cleaned.
+        raise Refused(
+            f"{out}: in the way, and not an artifact (it has no {MANIFEST}); move it, or choose another folder"
+        )
     if force and out.exists():
         return Status("stale", ["--force is given"], "")
     try:
@@ -159,6 +178,11 @@ def _check_only(recipe: Recipe, only: Collection[str]) -> None:
             near = nearest(name, list(recipe.stages))
             hint = f"did you mean {near}?" if near else f"stages: {', '.join(recipe.stages)}"
             raise ConfigError(f"--only: {name}: no stage of {recipe.name}; {hint}")
+
+
+def _leave_if(number: int | None) -> None:
+    if number is not None:
+        raise Interrupted(number)
 
 
 def _opening(found: Status) -> str:

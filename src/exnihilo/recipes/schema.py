@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from exnihilo.core.config import Config
+from exnihilo.core.config import Config, why
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.recipes import paths
 from exnihilo.recipes.wiring import Source
@@ -18,9 +18,27 @@ from exnihilo.recipes.wiring import Source
 class RecipeFile(Config):
     """The top level of a recipe. A stage has its keys, `do` (its verb), and perhaps `optional`."""
 
-    seed: int = Field(1, ge=0, description="seed of every stage")
-    description: str = Field("", description="what the recipe is for")
-    stages: dict[str, Any] = Field(min_length=1, description="the stages by name")
+    seed: int = Field(
+        1,
+        ge=0,
+        description="seed of every stage",
+        json_schema_extra=why(
+            "1, any other will do as well: all that is drawn at random follows from it, so that a run "
+            "can be made again",
+            example="2",
+        ),
+    )
+    description: str = Field(
+        "",
+        description="what the recipe is for",
+        json_schema_extra={"cosmetic": True}
+        | why("empty: it is shown in the report, and decides nothing", example="'my texts'"),
+    )
+    stages: dict[str, Any] = Field(
+        min_length=1,
+        description="the stages by name",
+        json_schema_extra=why("there is no default: a recipe is its stages"),
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exnihilo.core.disk import disk_errors_told
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.events import EventLog
 from exnihilo.core.keys import Status
@@ -24,7 +25,7 @@ def check(seed: int, resume: str) -> None:
 def run_stage(planned: Planned, out: Path, *, seed: int, resume: str = "auto", force: bool = False) -> Made:
     """Make the artifact `out`; events and log go to the folder it lies in. Raises what the stage raises."""
     out = out.absolute()
-    with keep_traceback(out.parent):
+    with keep_traceback(out.parent), disk_errors_told(out):
         return make(planned, out, seed=seed, resume=resume, force=force, log=EventLog(out.parent))
 
 

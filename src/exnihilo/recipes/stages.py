@@ -57,6 +57,12 @@ def _grpo() -> Stage:
     return grpo.STAGE
 
 
+def _merge() -> Stage:
+    from exnihilo.model import merge
+
+    return merge.STAGE
+
+
 def _evaluate() -> Stage:
     from exnihilo.evaluate import evaluate
 
@@ -72,6 +78,7 @@ VERBS: dict[str, Callable[[], Stage]] = {
     "pretrain": _pretrain,
     "sft": _sft,
     "grpo": _grpo,
+    "merge": _merge,
     "evaluate": _evaluate,
 }
 """Each stage is imported when it is first asked for, so that a command pays for its own verb only."""

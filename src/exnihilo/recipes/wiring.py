@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -33,23 +33,24 @@ class Source:
 
 
 def sources_of(
-    name: str,
     config: Config,
     stages: Mapping[str, Stage],
+    label: Callable[[str], str],
     *,
     left_out: Collection[str] = (),
     broken: Collection[str] = (),
 ) -> tuple[dict[str, list[Source]], list[str]]:
     """({field: what it names}, problems) of a stage's references, in which paths are absolute by now.
 
-    `left_out` are optional stages without their inputs; `broken` ones of which problems are told already.
+    `label(field)` is the key as the user wrote it ("r.yaml: base.tokens", "--tokens"). `left_out` are optional
+    stages without their inputs; `broken` ones of which problems are told already.
     """
     dumped = config.model_dump(mode="json", by_alias=True)
     found: dict[str, list[Source]] = {}
     problems: list[str] = []
     for field, kind in references(type(config)).items():
         given = dumped[field] if isinstance(dumped[field], list) else [dumped[field]]
-        key = f"{name}.{field}" if name else field
+        key = label(field)
         sources: list[Source] = []
         for reference in given:
             if reference is None or reference in broken:
@@ -86,7 +87,7 @@ def _problem(
     if path.is_absolute():
         return _path_problem(key, path, kind)
     if not stages:
-        return f"{key}: {reference}: no such path; give the path of an artifact of kind {kind}"
+        return f"{key}: {reference}: no such path; {_advice(kind)}"
     near = nearest(reference, _of_kind(kind, stages)) or nearest(reference, list(stages))
     hint = f"did you mean {near}?" if near else f"stages: {', '.join(stages)}"
     return f"{key}: {reference}: no stage of this recipe and no such path; {hint}"
@@ -94,7 +95,7 @@ def _problem(
 
 def _path_problem(key: str, path: Path, kind: str) -> str | None:
     if not path.exists():
-        return f"{key}: {path}: no such path; give the path of an artifact of kind {kind}"
+        return f"{key}: {path}: no such path; {_advice(kind)}"
     if path.name.endswith(".partial"):
         return f"{key}: {path} is not finished; run its stage again to continue it"
     if not (path / MANIFEST).is_file():
@@ -106,7 +107,14 @@ def _path_problem(key: str, path: Path, kind: str) -> str | None:
     made = _kind_of(path)
     if made is None:
         return f"{key}: {path / MANIFEST} cannot be read; make the artifact again"
-    return None if made == kind else f"{key}: wants kind {kind}, and {path} is of kind {made}"
+    if made == kind:
+        return None
+    return f"{key}: wants kind {kind}, and {path} is of kind {made}; give the path of one of kind {kind}"
+
+
+def _advice(kind: str) -> str:
+    also = " or a file of conversations" if kind == "examples" else ""
+    return f"give the path of an artifact of kind {kind}{also}"
 
 
 def _of_kind(kind: str, stages: Mapping[str, Stage]) -> list[str]:
@@ -141,7 +149,9 @@ def ordered(needs: Mapping[str, list[str]], where: str) -> list[str]:
         TopologicalSorter(needs).prepare()
     except CycleError as error:
         cycle = " -> ".join(reversed(error.args[1]))
-        raise ConfigError(f"{where}: stages need each other in a cycle: {cycle}") from None
+        raise ConfigError(
+            f"{where}: stages need each other in a cycle: {cycle}; let one of them read something else"
+        ) from None
     order: list[str] = []
     while len(order) < len(needs):
         order.append(next(name for name in needs if name not in order and set(needs[name]) <= set(order)))

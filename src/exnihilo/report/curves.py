@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exnihilo.report import words
-from exnihilo.report.figures import Chart, Figure, layout_of
+from exnihilo.report.figures import SERIES, Chart, Figure, layout_of
 from exnihilo.report.run import Record
 
 # A curve keeps at most this many points: more than the pixels it gets.
@@ -17,12 +17,14 @@ POINTS = 600
 
 @dataclass(frozen=True)
 class Curve:
-    """A key of metrics.jsonl as a line: its name in the legend, its style, over how many points it is averaged."""
+    """A key of metrics.jsonl as a line: its name in the legend, its style, over how many points it is averaged, and
+    which of the page's series gives its colour (None: the style's own)."""
 
     key: str
     name: str
     style: str = "line"
     window: int = 1
+    series: int | None = None
 
 
 STYLES: dict[str, Figure] = {
@@ -75,6 +77,24 @@ RUNNING = (
     Panel("Model-FLOPs utilisation", (Curve("mfu", "utilisation"),), "share of the peak", from_zero=True),
 )
 
+
+@dataclass(frozen=True)
+class Family:
+    """Keys that begin alike, one for each source of text, which share a chart; `learned` says in which group."""
+
+    prefix: str
+    title: str
+    unit: str
+    learned: bool
+
+
+BY_SOURCE = (
+    Family("loss/", "Training loss by source, since the line before", "nats per token", True),
+    Family("validation_loss/", "Validation loss by source", "nats per token", True),
+    Family("validation_bits_per_byte/", "Validation by source", "bits per byte", True),
+    Family("share/", "Share of the trained tokens by source", "share", False),
+)
+
 # What counts or dates a line of metrics is an axis, not a curve.
 AXES = {"step", "tokens", "time", "seconds", "epoch"}
 
@@ -87,7 +107,11 @@ def training_charts(metrics: Sequence[Record]) -> tuple[list[Chart], list[Chart]
     axis = "tokens" if all("tokens" in record for record in metrics) else "step"
     keys = {key for record in metrics for key in record}
     # A policy's loss is no measure of what it has learned: its mean is near zero by construction.
-    panels, rest = (REINFORCEMENT, (POLICY_LOSS, *RUNNING)) if "reward" in keys else (LEARNING, RUNNING)
+    rewarded = "reward" in keys
+    panels: tuple[Panel, ...] = REINFORCEMENT if rewarded else LEARNING
+    rest: tuple[Panel, ...] = (POLICY_LOSS, *RUNNING) if rewarded else RUNNING
+    panels += tuple(_by_source(family, keys) for family in BY_SOURCE if family.learned)
+    rest += tuple(_by_source(family, keys) for family in BY_SOURCE if not family.learned)
     known = {curve.key for panel in panels + rest for curve in panel.curves}
     own = (
         Panel(words.title(key), (Curve(key, words.title(key).lower()),))
@@ -98,6 +122,16 @@ def training_charts(metrics: Sequence[Record]) -> tuple[list[Chart], list[Chart]
     return [found for found in learning if found], [found for found in running if found]
 
 
+def _by_source(family: Family, keys: Collection[str]) -> Panel:
+    """The panel of a family's keys, in the order of their names; without any it has no curves, and is not shown."""
+    found = sorted(key for key in keys if key.startswith(family.prefix))
+    style = "dots" if family.prefix.startswith("validation") else "line"
+    curves = (
+        Curve(key, key.removeprefix(family.prefix), style, series=i % SERIES) for i, key in enumerate(found)
+    )
+    return Panel(family.title, tuple(curves), family.unit, from_zero=not family.learned)
+
+
 def chart(panel: Panel, metrics: Sequence[Record], axis: str) -> Chart | None:
     """One panel, or None where fewer than two points were recorded."""
     data = []
@@ -105,7 +139,7 @@ def chart(panel: Panel, metrics: Sequence[Record], axis: str) -> Chart | None:
         points = _thin(_averaged(_points(metrics, axis, curve.key), curve.window))
         if len(points) >= 2:
             x, y = zip(*points, strict=True)
-            data.append({"x": list(x), "y": list(y), "name": curve.name, **STYLES[curve.style]})
+            data.append({"x": list(x), "y": list(y), "name": curve.name, **_style(curve)})
     if not data:
         return None
     layout = layout_of(250)
@@ -117,6 +151,15 @@ def chart(panel: Panel, metrics: Sequence[Record], axis: str) -> Chart | None:
     }
     layout |= {"hovermode": "x unified", "showlegend": len(data) > 1}
     return Chart(panel.title, {"data": data, "layout": layout})
+
+
+def _style(curve: Curve) -> Figure:
+    """The look of a curve; one of several sources takes the colour of its series."""
+    style = STYLES[curve.style]
+    if curve.series is None:
+        return style
+    colour = {"color": f"var(--s{curve.series})"}
+    return {key: value | colour if isinstance(value, dict) else value for key, value in style.items()}
 
 
 def _points(metrics: Sequence[Record], axis: str, key: str) -> list[tuple[float, float]]:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, Template
-
-from exnihilo import __version__
 from exnihilo.core.jsonl import read_jsonl
 from exnihilo.core.lineage import format_tree, lineage
 from exnihilo.report import words
@@ -18,32 +13,12 @@ from exnihilo.report.costs import cost_table
 from exnihilo.report.curves import training_charts
 from exnihilo.report.data import data_groups
 from exnihilo.report.drawing import draw_lineage
-from exnihilo.report.figures import Chart, Figure, bits_per_byte_chart, family_chart
+from exnihilo.report.figures import bits_per_byte_chart, family_chart
 from exnihilo.report.glance import glance, lead
+from exnihilo.report.inside import advice, norm_charts, profile_table
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents
 from exnihilo.report.scores import Results, comparisons, family_table, model_table, read_results
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A chart and its number among the page's figures."""
-
-    index: int
-    chart: Chart
-
-
-class Figures:
-    """The page's figures, numbered as they are placed."""
-
-    def __init__(self) -> None:
-        self.all: list[Figure] = []
-
-    def place(self, charts: list[Chart]) -> list[Placed]:
-        placed = []
-        for chart in charts:
-            placed.append(Placed(len(self.all), chart))
-            self.all.append(chart.figure)
-        return placed
+from exnihilo.report.shell import Figures, fill
 
 
 def render(run: RunFiles) -> str:
@@ -51,7 +26,6 @@ def render(run: RunFiles) -> str:
     figures = Figures()
     results = read_results(run)
     context = {
-        "version": __version__,
         "name": run.name,
         "lead": lead(run, results),
         "description": run.recipe.get("description"),
@@ -69,25 +43,7 @@ def render(run: RunFiles) -> str:
         "commands": _commands(run),
         "recipe": _recipe_text(run),
     }
-    context["figures"] = figures.all
-    return _template().render(
-        context, plotly=_plotly() if figures.all else "", style=_own("style.css"), script=_own("page.js")
-    )
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_own("template.html.jinja"))
-
-
-def _own(name: str) -> str:
-    return (files("exnihilo.report") / "page" / name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
+    return fill("exnihilo.report", "template.html.jinja", context, figures)
 
 
 def _score_section(results: Results, figures: Figures) -> dict[str, Any]:
@@ -167,6 +123,7 @@ def _training(run: RunFiles, figures: Figures) -> list[dict[str, Any]]:
     sections = []
     for stage in run.stages:
         learning, running = training_charts(stage.metrics)
+        profile = profile_table(stage.path)
         if learning or running:
             sections.append(
                 {
@@ -174,6 +131,9 @@ def _training(run: RunFiles, figures: Figures) -> list[dict[str, Any]]:
                     "verb": stage.verb,
                     "learning": figures.place(learning),
                     "running": figures.place(running),
+                    "advice": advice(stage.path),
+                    "norms": figures.place(norm_charts(stage.path)),
+                    "profile": profile,
                 }
             )
     return sections

@@ -17,7 +17,7 @@ def write_report(run: Path) -> Path:
     """Write `report.html` into a run's folder and return its path.
 
     Finished stages are shown; a run without training or evaluation gets a page without those sections.
-    Raises Refused where no stage is finished, ExnihiloError where a file of the run cannot be read.
+    Raises Refused where no stage is finished, and where a file of the run cannot be read.
     """
     path = run / REPORT
     write_atomic(path, render(read_run(run)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from exnihilo.core.artifact import MANIFEST, read_manifest
 from exnihilo.core.config import read_yaml
-from exnihilo.core.errors import ExnihiloError, Refused
+from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import read_jsonl
 
 Record = dict[str, Any]
@@ -60,7 +60,7 @@ class RunFiles:
 def read_run(path: Path) -> RunFiles:
     """Read a run's folder.
 
-    Raises ExnihiloError for a file that cannot be read, and Refused where no stage is finished.
+    Raises Refused for a file that cannot be read, and where no stage is finished.
     """
     if not path.is_dir():
         raise Refused(f"{path}: no such folder; give the folder of a run, such as runs/quickstart")
@@ -77,13 +77,13 @@ def read_run(path: Path) -> RunFiles:
 
 
 def read_json(path: Path) -> Record:
-    """A JSON object. Raises ExnihiloError with the file and line of what is wrong."""
+    """A JSON object. Raises Refused with the file and line of what is wrong."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ExnihiloError(f"{path}: not JSON ({error}); make the stage again") from error
+        raise Refused(f"{path}: not JSON ({error}); make the stage again") from error
     if not isinstance(value, dict):
-        raise ExnihiloError(f"{path}: a JSON object is wanted, not {type(value).__name__}")
+        raise Refused(f"{path}: a JSON object is wanted, not {type(value).__name__}; make the stage again")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from exnihilo.core.errors import ExnihiloError
+from exnihilo.core.errors import Refused
 from exnihilo.report import words
 from exnihilo.report.figures import SERIES
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents, read_json
@@ -74,7 +74,7 @@ def read_results(run: RunFiles) -> list[Results]:
         path = stage.path / "results.json"
         content = read_json(path)
         if not isinstance(content.get("models"), dict):
-            raise ExnihiloError(f"{path}: no 'models', so these are no results; make the stage again")
+            raise Refused(f"{path}: no 'models', so these are no results; make the stage again")
         found.append(
             Results(
                 stage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,10 +51,12 @@ class Renderer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         if not tokenizer.template:
             raise ConfigError(
-                "the tokenizer has no chat template; put one into chat_template.jinja beside tokenizer.json"
+                f"{tokenizer.where}: the tokenizer has no chat template; put one into chat_template.jinja "
+                "beside tokenizer.json"
             )
         self.tokenizer = tokenizer
-        self._template = compile_template(tokenizer.template)
+        with _told_where(tokenizer):
+            self._template = compile_template(tokenizer.template)
         self._marked = marks_generation(tokenizer.template)
         self._shield = Shield(tokenizer.special)
 
@@ -77,13 +80,15 @@ class Renderer:
 
     def prompt(self, messages: Messages, tools: Sequence[Any] | None = None) -> list[int]:
         """Ids that end where the assistant's answer begins. Raises Refused as `render` does."""
-        return [i for piece, _ in self._pieces(messages, tools, prompt=True) for i in piece]
+        with _told_where(self.tokenizer):
+            return [i for piece, _ in self._pieces(messages, tools, prompt=True) for i in piece]
 
     def check(self) -> None:
         """The three invariants of a chat format; `invariants.check` tells them and what it raises."""
         from exnihilo.tokenizer.invariants import check
 
-        check(self)
+        with _told_where(self.tokenizer):
+            check(self)
 
     def _pieces(
         self, messages: Messages, tools: Sequence[Any] | None, *, prompt: bool
@@ -113,6 +118,18 @@ class Renderer:
             raise Refused(
                 f"the chat template fails on the messages ({error}); look at their fields"
             ) from error
+
+
+@contextmanager
+def _told_where(tokenizer: Tokenizer) -> Iterator[None]:
+    """What is wrong with a tokenizer's template names its folder."""
+    try:
+        yield
+    except (ConfigError, Refused) as error:
+        if str(error).startswith(tokenizer.where):
+            raise
+        advice = "" if ";" in str(error) else "; mend its chat_template.jinja"
+        raise type(error)(f"{tokenizer.where}: {error}{advice}") from error
 
 
 def _message(message: Mapping[str, Any] | Turn, place: int) -> dict[str, Any]:

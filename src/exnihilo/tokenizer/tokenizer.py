@@ -53,7 +53,7 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         self._config = dict(config)
-        self._where = where
+        self.where = where
         self.template = template
         vocabulary = backend.get_vocab(with_added_tokens=True)
         self.vocab_size: int = max(vocabulary.values()) + 1
@@ -94,7 +94,7 @@ class Tokenizer:
 
     def with_template(self, template: str) -> Tokenizer:
         """The same tokenizer with another chat template, and so with another fingerprint."""
-        return Tokenizer(self._backend, config=self._config, template=template, where=self._where)
+        return Tokenizer(self._backend, config=self._config, template=template, where=self.where)
 
     def save(self, folder: Path | str, *, max_length: int | None = None) -> None:
         """Write the files of `TOKENIZER_FILES`; beyond `max_length` tokens `transformers` warns."""
@@ -145,7 +145,7 @@ class Tokenizer:
         pad = self._role("pad_token")
         if pad in (self.eos, self.end):
             raise Refused(
-                f"{self._where}: pad_token is {self.names['pad_token']!r}, which also ends texts, so that "
+                f"{self.where}: pad_token is {self.names['pad_token']!r}, which also ends texts, so that "
                 'stopping is never learned; set "pad_token" in tokenizer_config.json to another special token'
             )
         return pad
@@ -204,7 +204,7 @@ class Tokenizer:
         if name is None or name not in self.special:
             is_what = "is not set" if name is None else f"{name!r} is not in tokenizer.json"
             raise Refused(
-                f'{self._where}: {role} {is_what}; set "{role}" in tokenizer_config.json to a special token '
+                f'{self.where}: {role} {is_what}; set "{role}" in tokenizer_config.json to a special token '
                 "of its own" + (", such as '<|pad|>'" if role == "pad_token" else "")
             )
         return self.special[name]

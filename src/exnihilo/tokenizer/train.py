@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from exnihilo.core.config import Config, CorpusRef, Count
+from exnihilo.core.config import Config, CorpusRef, Count, why
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 
@@ -22,14 +22,31 @@ _MEASURED_BYTES = 2_000_000
 class TokenizerConfig(Config):
     """Train a byte-level BPE tokenizer on a corpus's training split."""
 
-    corpus: CorpusRef = Field(description="the corpus to learn from")
+    corpus: CorpusRef = Field(
+        description="the corpus to learn from",
+        json_schema_extra=why(
+            "there is no default: a tokenizer is made for the text it will meet",
+            example="runs/mine/corpus",
+        ),
+    )
     vocabulary: Annotated[Count, Field(ge=264, le=2**20)] | Literal["auto"] = Field(
         "auto",
         description="number of ids, 8 special tokens and 256 bytes included; auto: from the corpus's size",
+        json_schema_extra=why(
+            "auto: 2,048 at 1 MB of text, doubled with each tenfold, from 512 to 65,536. A compromise "
+            "of ours: each token must be seen often enough to be learned, and the table must not take "
+            "most of a small model",
+            example="4096",
+        ),
     )
     sample_bytes: Annotated[Count, Field(ge=1, lt=2**31)] = Field(
         200_000_000,
         description="learn from so many bytes at most; documents are chosen by the hash of their text",
+        json_schema_extra=why(
+            "200 MB: beyond it the most frequent pairs no longer change, and memory and time would go "
+            "on growing",
+            example="20M",
+        ),
     )
 
 
@@ -71,7 +88,8 @@ def run(config: TokenizerConfig, inputs: Inputs, work: Workspace) -> None:
     )
     if tokenizer.vocab_size < wanted:
         work.lines.append(
-            f"vocabulary {tokenizer.vocab_size}, not {wanted}: no more pairs occur twice in the text"
+            f"vocabulary {tokenizer.vocab_size}, not {wanted}: no more pairs occur twice in the text; "
+            "give more text or a smaller vocabulary"
         )
     if found.chosen_bytes < found.total_bytes:
         work.lines.append(

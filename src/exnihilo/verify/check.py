@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+KINDS = {"code": True, "words": True, "unknown": False}
+"""The kinds of verifiers, and whether one needs a value."""
 LONGEST = 2000  # characters of a reply that are read: a flood can't slow the checker down
 _SPAN = re.compile(r"`([^`\n]+)`")
 _ADMISSION = re.compile(r"\s*(?:i (?:do not|don't|don’t) know|i'm not sure|i am not sure)\b", re.IGNORECASE)

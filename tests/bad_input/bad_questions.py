@@ -1,0 +1,187 @@
+"""Questions with verifiers that cannot be asked or checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bad_case import Case, rows, said
+from good_world import question as good_question
+
+
+def prompts(*changed: object, name: str = "prompts") -> dict[str, str | bytes]:
+    return {f"questions/{name}.jsonl": rows(*changed)}
+
+
+def without(name: str) -> None:
+    Path(f"questions/{name}.jsonl").unlink()
+
+
+GRPO = "grpo --model runs/good/base --examples questions --steps 1"
+EVALUATE = "evaluate --models runs/good/base --items questions"
+
+
+def question(**changes: object) -> dict[str, object]:
+    return good_question(1, **changes)
+
+
+CASES = [
+    Case(
+        "No questions to align on",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl: not found; give a folder of examples with questions to sample "
+            "answers to"
+        ),
+        make=lambda: without("prompts"),
+    ),
+    Case(
+        "An empty file of questions",
+        GRPO,
+        3,
+        "error: questions/prompts.jsonl: no prompts to sample answers to; give one JSON object a line",
+        {"questions/prompts.jsonl": ""},
+    ),
+    Case(
+        "A question without a verifier",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:2: not a question with a verifier: no verifier; mend or remove "
+            "the row"
+        ),
+        prompts(question(), question(verifier=None)),
+    ),
+    Case(
+        "A verifier of an unknown kind",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:1: not a question with a verifier: no verifier of kind 'regexp'; "
+            "there are code, words, unknown; mend or remove the row"
+        ),
+        prompts(question(verifier={"kind": "regexp", "value": "2"})),
+    ),
+    Case(
+        "A verifier without a value",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:1: not a question with a verifier: a verifier of kind code needs "
+            "a text as value; mend or remove the row"
+        ),
+        prompts(question(verifier={"kind": "code"})),
+    ),
+    Case(
+        "A question without a family",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:1: not a question with a verifier: no family; mend or remove the "
+            "row"
+        ),
+        prompts(question(family=None)),
+    ),
+    Case(
+        "A question without messages",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:1: not a question with a verifier: messages is not a list of "
+            '{"role": …, "content": …}; mend or remove the row'
+        ),
+        prompts(question(messages=[])),
+    ),
+    Case(
+        "A question whose messages are a text",
+        GRPO,
+        3,
+        (
+            "error: questions/prompts.jsonl:1: not a question with a verifier: messages is not a list of "
+            '{"role": …, "content": …}; mend or remove the row'
+        ),
+        prompts(question(messages="1+1?")),
+    ),
+    Case(
+        "A row of questions that is no JSON",
+        GRPO,
+        3,
+        "error: questions/prompts.jsonl:1: not JSON (…, column 1); mend the line",
+        {"questions/prompts.jsonl": "{\n"},
+    ),
+    Case(
+        "A family that has no questions",
+        f"{GRPO} --families sums",
+        2,
+        "error: families: no prompts of ['sums'] in questions/prompts.jsonl; there are sum",
+    ),
+    Case(
+        "Nothing to anchor to",
+        f"{GRPO} --length 64 --max_new 16 --anchor 1",
+        3,
+        "error: questions: no demonstrations of other families to anchor to; set anchor to 0",
+        {"questions/train.jsonl": rows({**said("1+1?", "2"), "meta": {"family": "sum"}})},
+    ),
+    Case(
+        "No questions to evaluate on",
+        EVALUATE,
+        3,
+        (
+            "error: questions/held_out.jsonl: not found; evaluation needs held-out items (or leave out "
+            "'items')"
+        ),
+        make=lambda: without("held_out"),
+    ),
+    Case(
+        "An empty file of evaluation items",
+        EVALUATE,
+        3,
+        (
+            "error: questions/held_out.jsonl: holds no items; give one JSON object a line (or leave out "
+            "'items')"
+        ),
+        {"questions/held_out.jsonl": "\n"},
+    ),
+    Case(
+        "An item without an answer",
+        EVALUATE,
+        3,
+        "error: questions/held_out.jsonl:1: not an evaluation item: no answer; mend or remove the row",
+        prompts(question(answer=None), name="held_out"),
+    ),
+    Case(
+        "An item whose verifier is a text",
+        EVALUATE,
+        3,
+        (
+            'error: questions/held_out.jsonl:1: not an evaluation item: verifier is not {"kind": …, "value": '
+            "…}; mend or remove the row"
+        ),
+        prompts(question(verifier="2"), name="held_out"),
+    ),
+    Case(
+        "Two items of one name",
+        EVALUATE,
+        3,
+        (
+            "error: questions/held_out.jsonl:2: item id 'sum-1' is already used in line 1; give each item "
+            "its own"
+        ),
+        prompts(question(), question(), name="held_out"),
+    ),
+    Case(
+        "A family that no item has",
+        f"{EVALUATE} --trained sums",
+        2,
+        "error: trained: no item is of family 'sums'; the families are sum",
+    ),
+    Case(
+        "A corpus without held-out text",
+        "evaluate --models runs/good/base --corpus runs/good/texts",
+        3,
+        (
+            "error: runs/good/texts holds no documents in split 'held_out' (splits found: train); give a "
+            "corpus that has it"
+        ),
+    ),
+]

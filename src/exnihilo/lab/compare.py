@@ -7,17 +7,14 @@ from pathlib import Path
 
 from exnihilo.core import provenance
 from exnihilo.core.artifact import MANIFEST
-from exnihilo.core.disk import disk_errors_told
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_atomic, write_json
-from exnihilo.core.lock import hold
 from exnihilo.core.machine import describe
-from exnihilo.core.stopping import stop_signal
 from exnihilo.lab.measure import Record, measure
 from exnihilo.lab.question import Question
 from exnihilo.lab.runs import Runs
 from exnihilo.recipes.load import default_folder
-from exnihilo.recipes.log import keep_traceback
+from exnihilo.recipes.working import working_in
 from exnihilo.report.run import read_json
 
 RESULT = "compare.json"
@@ -38,12 +35,7 @@ def compare(question: Question, folder: Path, *, command: Sequence[str] = ()) ->
     from exnihilo.lab.page import render
 
     folder = folder.absolute()
-    with (
-        stop_signal() as stopped,
-        hold(folder / ".lock", folder),
-        keep_traceback(folder),
-        disk_errors_told(folder),
-    ):
+    with working_in(folder) as stopped:
         _claim(question, folder)
         finished = Runs(question, folder, command, stopped).make_all()
         comparison = measure(finished, folder) | {

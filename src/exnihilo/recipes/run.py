@@ -14,20 +14,17 @@ from typing import Any
 from exnihilo.core.artifact import MANIFEST, Artifact
 from exnihilo.core.build import build
 from exnihilo.core.config import nearest
-from exnihilo.core.disk import disk_errors_told
 from exnihilo.core.errors import ConfigError, Interrupted, Refused
 from exnihilo.core.events import EventLog
 from exnihilo.core.files import TEMPORARY
 from exnihilo.core.keys import Status, status
-from exnihilo.core.lock import hold
 from exnihilo.core.model_card import CARD
 from exnihilo.core.progress import clock_time
 from exnihilo.core.session import REPLACED, partial_of
-from exnihilo.core.stopping import stop_signal
 from exnihilo.recipes.cards import write_cards
-from exnihilo.recipes.log import keep_traceback
 from exnihilo.recipes.record import brought, write_recipe, write_run
 from exnihilo.recipes.schema import Planned, Recipe
+from exnihilo.recipes.working import working_in
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,7 @@ def run(
 
     _check_only(recipe, only)
     folder = folder.absolute()
-    with (
-        stop_signal() as stopped,
-        hold(folder / ".lock", folder),
-        keep_traceback(folder),
-        disk_errors_told(folder),
-    ):
+    with working_in(folder) as stopped:
         if (folder / "recipe.yaml").exists() and not (folder / "run.json").exists():
             raise Refused(f"{folder}: holds a recipe.yaml that no run wrote; give another folder with --run")
         chosen = [planned for name, planned in recipe.stages.items() if not only or name in only]

@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.commands import complete, exnihilo
 from benchmarks.environment import cache_folder
 from benchmarks.harness import OURS, Case, Check, Outcome
+from benchmarks.load import BUSY, Others
 from benchmarks.processes import System, Worker
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.machine import describe
@@ -176,8 +177,12 @@ def _train_peers(data: Path, folder: Path, budget: Budget, rate: float | None) -
         }
         result = _kept(kept) if kept.is_file() else {}
         if result.get("key") != key:
+            others = Others()
             result = _train_peer(data, folder, name, one, budget.peer) | {"key": key}
-            kept.write_text(json.dumps(result), encoding="utf-8")
+            share = others.share()
+            # A peer that was slowed down must not stay slow for ever.
+            if share is None or share <= BUSY:
+                kept.write_text(json.dumps(result), encoding="utf-8")
         found[name] = result
     return found
 

@@ -23,7 +23,8 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def plain_heads(heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
     turned = len(weight)
     normed = F.rms_norm(heads[..., :turned, :], heads.shape[-1:], eps=eps) * weight
-    return torch.cat((rotated(normed, cos, sin), heads[..., turned:, :]), dim=-2)
+    by_token = torch.cat((rotated(normed, cos, sin), heads[..., turned:, :]), dim=-2)
+    return by_token.permute(2, 0, 1, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def test_heads_are_normalised_and_turned_and_values_are_not(packed: bool) -> Non
     cos, sin = cos[at].unsqueeze(-2), sin[at].unsqueeze(-2)
     ours = normalised_and_turned(heads, weight, cos, sin, 1e-3)
     assert torch.allclose(ours, plain_heads(heads, weight, cos, sin, 1e-3), atol=1e-12)
-    assert torch.equal(ours[..., 4:, :], heads[..., 4:, :])
+    assert torch.equal(ours[4:], heads[..., 4:, :].permute(2, 0, 1, 3))
     assert torch.autograd.gradcheck(lambda h, w: normalised_and_turned(h, w, cos, sin, 1e-3), (heads, weight))
 
 

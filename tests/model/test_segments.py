@@ -1,50 +1,28 @@
-"""Attention over regrouped segments against a mask over the packed rows."""
+"""Regrouped segments: every token has its place, whatever the number of heads."""
 
 from __future__ import annotations
 
-import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from exnihilo.model.segments import regroup
 
 
-def packed(lengths: list[list[int]]) -> Tensor:
-    """Segments `[B, T]` of rows with segments of these lengths."""
-    return torch.tensor([[i for i, n in enumerate(row) for _ in range(n)] for row in lengths])
-
-
-CASES = {
-    "short": [[3, 5, 1, 7], [8, 8], [1] * 16],
-    "one row is a single segment": [[16], [9, 7]],
-    "padding last": [[10, 6], [12, 4]],
-    "long and short": [[100, 60, 40], [199, 1], [25, 25, 50, 100]],
-}
-
-
-@pytest.mark.parametrize("lengths", CASES.values(), ids=CASES)
-def test_pack_1_attention_of_regrouped_segments_is_that_of_a_mask(lengths: list[list[int]]) -> None:
-    segments = packed(lengths)
-    rows, length = segments.shape
-    torch.manual_seed(0)
-    x = torch.randn(rows * length, 3, 2, 4, dtype=torch.float64, requires_grad=True)
-    upstream = torch.randn(rows, length, 2, 4, dtype=torch.float64)
-
-    mask = (segments[:, :, None] == segments[:, None, :]).tril()[:, None]
-    query, key, value = x.view(rows, length, 3, 2, 4).permute(2, 0, 3, 1, 4)
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
-    (gradient,) = torch.autograd.grad(expected, x, upstream)
-
+def test_every_head_of_every_token_is_found_again() -> None:
+    segments = torch.tensor([[0, 0, 0, 1, 1, 2, 3, 3], [0] * 8, [5, 5, 5, 5, 5, 5, 7, 8]])
     plan = regroup(segments)
     assert plan is not None
-    mixed = []
-    for part in plan.group(x):
-        query, key, value = part.permute(2, 0, 3, 1, 4)
-        mixed.append(F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2))
-    ours = plan.ungroup(mixed).view(rows, length, 2, 4)
-    assert torch.allclose(ours, expected, atol=1e-12)
-    assert torch.allclose(torch.autograd.grad(ours, x, upstream)[0], gradient, atol=1e-12)
+    for heads in (1, 2, 5):
+        x = torch.arange(heads * 24.0).view(heads, 24, 1)
+        slots = plan.spread(x)
+        assert torch.equal(slots[plan.places(heads)], x)
+        blocks = plan.blocks(slots, heads)
+        assert [tuple(block.shape[:3]) for block in blocks] == [(heads, *size) for size in plan.sizes]
+        # In a block, a head's segment lies in one piece, and what fills it up repeats its last token.
+        for head in range(heads):
+            found = [row[row >= 0].unique().tolist() for block in blocks for row in block[head, :, :, 0]]
+            starts = sorted(row[0] - 24 * head for row in found)
+            assert starts == [0, 3, 5, 6, 8, 16, 22, 23]
+            assert sum(map(len, found)) == 24
 
 
 def test_rows_of_one_segment_are_left_as_they_are() -> None:
@@ -56,8 +34,8 @@ def test_filler_stays_below_half_of_a_bucket() -> None:
     cuts = torch.rand(8, 256, generator=generator) < 0.03
     plan = regroup(cuts.cumsum(1))
     assert plan is not None
-    assert len(plan.buckets) <= 11
-    assert sum(count * size for count, size in plan.buckets) == len(plan.slots)
+    assert len(plan.sizes) <= 11
+    assert sum(count * size for count, size in plan.sizes) == len(plan.slots)
     assert plan.slots[plan.back].tolist() == list(range(8 * 256))
     lengths = torch.bincount(cuts.cumsum(1).add(torch.arange(8)[:, None] * 256).flatten())
     assert len(plan.slots) < 1.5 * 8 * 256 + 8 * int((lengths > 0).sum())

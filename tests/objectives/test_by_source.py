@@ -5,33 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.by_source import BySource, by_source
 from exnihilo.objectives.causal import causal, token_losses
 from exnihilo.tokens.batch import SOURCE, Batch
+from random_decoder import random_decoder
 
 SOURCES = ["code", "prose", "never"]
 
 
 @pytest.fixture
 def model() -> Decoder:
-    torch.manual_seed(0)
-    shape = {
-        "width": 16,
-        "depth": 1,
-        "heads": 2,
-        "kv_heads": 1,
-        "head_dim": 8,
-        "hidden": 24,
-        "max_length": 16,
-    }
-    made = Decoder(DecoderConfig(vocab_size=20, **shape))
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(std=0.3)
-    return made
+    shape = {"width": 16, "depth": 1, "kv_heads": 1, "head_dim": 8, "hidden": 24, "max_length": 16}
+    return random_decoder(20, noise=0.3, **shape)
 
 
 @pytest.fixture

@@ -8,26 +8,12 @@ from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.causal import causal, token_losses
 from exnihilo.tokens.batch import Batch
+from random_decoder import random_decoder
 
 
 @pytest.fixture
 def model() -> Decoder:
-    torch.manual_seed(0)
-    shape = {
-        "width": 16,
-        "depth": 2,
-        "heads": 2,
-        "kv_heads": 1,
-        "head_dim": 8,
-        "hidden": 24,
-        "max_length": 16,
-    }
-    model = Decoder(DecoderConfig(vocab_size=20, **shape))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(std=0.3)
-    return model
+    return random_decoder(20, noise=0.3, width=16, kv_heads=1, head_dim=8, hidden=24, max_length=16)
 
 
 def batch_of(weights: torch.Tensor) -> Batch:

@@ -62,3 +62,11 @@ def test_bfloat16_products_stay_close_to_float32() -> None:
     for ours, theirs in zip(torch.autograd.grad(total, (hidden, head)), expected, strict=True):
         assert ours.dtype == torch.float32
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_a_target_that_all_but_never_comes_has_its_whole_loss() -> None:
+    hidden, head = torch.tensor([[1.0], [1.0]]), torch.tensor([[0.0], [500.0], [600.0]], requires_grad=True)
+    total, losses = linear_cross_entropy(hidden, head, torch.tensor([0, 1]), torch.ones(2))
+    assert losses.tolist() == [600.0, 100.0]
+    total.backward()
+    assert head.grad is not None and head.grad[:, 0].tolist() == [-1.0, -1.0, 2.0]

@@ -24,7 +24,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def normalised_and_turned(heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
-    """Queries, keys and values `[…, J + K, D]` with RMSNorm and rotary positions on the first J heads.
+    """Queries, keys and values `[B, T, J + K, D]` with RMSNorm and rotary positions on the first J heads, laid out
+    head by head: `[J + K, B, T, D]`.
 
     `weight` `[J, D]` scales the normalised heads (arXiv 2302.05442); `cos` and `sin` `[…, 1, D/2]` are the angles of
     each token (arXiv 2104.09864, halves laid side by side). The other K heads, the values, are passed through. The
@@ -37,7 +38,7 @@ def normalised_and_turned(heads: Tensor, weight: Tensor, cos: Tensor, sin: Tenso
             2, dim=-1
         )
         rotated = torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
-        return torch.cat((rotated, heads[..., turned:, :]), dim=-2)
+        return torch.cat((rotated, heads[..., turned:, :]), dim=-2).permute(2, 0, 1, 3).contiguous()
     out: Tensor = _NormaliseAndTurn.apply(heads, weight, cos, sin, eps)  # type: ignore[no-untyped-call]
     return out
 
@@ -94,16 +95,18 @@ class _NormaliseAndTurn(torch.autograd.Function):
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight, cos, sin)
         ctx.dtype = heads.dtype
-        out = torch.empty(heads.shape, dtype=cos.dtype, device=heads.device)
-        turn(normed * weight, cos, sin, out[..., :turned, :])
-        out[..., turned:, :] = heads[..., turned:, :]
+        batch, length, count, dim = heads.shape
+        out = torch.empty(count, batch, length, dim, dtype=cos.dtype, device=heads.device)
+        by_token = out.permute(1, 2, 0, 3)
+        turn(normed * weight, cos, sin, by_token[..., :turned, :])
+        by_token[..., turned:, :] = heads[..., turned:, :]
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         normed, scale, weight, cos, sin = ctx.saved_tensors
         turned, dim = weight.shape
-        gradient = gradient.contiguous()
+        gradient = gradient.permute(1, 2, 0, 3)
         grad = turn(gradient[..., :turned, :], cos, -sin)  # the inverse turn
         aligned = grad * normed
         grad_weight = aligned.view(-1, turned, dim).sum(0) if ctx.needs_input_grad[1] else None

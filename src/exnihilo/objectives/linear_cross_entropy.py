@@ -47,21 +47,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
             matrix = head.to(dtype)
             for chosen in torch.split(kept, CHUNK):
                 filler = -len(chosen) % SHAPES if len(kept) > CHUNK else 0
-                states = F.pad(hidden[chosen].to(dtype), (0, 0, 0, filler))
-                target = targets[chosen][:, None]
-                logits = F.linear(states, matrix)[: len(chosen)]
-                logprobs = F.log_softmax(logits, dim=-1, dtype=torch.promote_types(dtype, hidden.dtype))
-                losses[chosen] = -logprobs.gather(1, target)[:, 0]
+                states = hidden[chosen].to(dtype)
+                states = F.pad(states, (0, 0, 0, filler)) if filler else states
+                target = F.pad(targets[chosen], (0, filler))[:, None]
+                logits = F.linear(states, matrix)
+                shares = F.softmax(logits, dim=-1, dtype=torch.promote_types(dtype, hidden.dtype))
+                losses[chosen] = _surprise(shares, logits, target)[: len(chosen)]
                 if to_hidden is None and to_head is None:
                     continue
-                # d loss / d logits = weight · (softmax - one-hot), in the place of the log-probabilities.
-                slope = logprobs.exp_()
-                slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
-                slope = F.pad(slope.mul_(weights[chosen][:, None]).to(dtype), (0, 0, 0, filler))
+                # d loss / d logits = weight · (softmax - one-hot); the weight goes to what is smaller.
+                slope = shares.scatter_add_(1, target, shares.new_full(target.shape, -1.0)).to(dtype)
+                weight = F.pad(weights[chosen], (0, filler))[:, None].to(dtype)
                 if to_hidden is not None:
-                    to_hidden[chosen] = (slope @ matrix)[: len(chosen)].to(hidden.dtype)
+                    to_hidden[chosen] = (slope @ matrix).mul_(weight)[: len(chosen)].to(hidden.dtype)
                 if to_head is not None:
-                    to_head += slope.T @ states
+                    _add_product(to_head, slope.T, states * weight)
         ctx.save_for_backward(to_hidden, to_head)
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
@@ -75,3 +75,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    """-log softmax of the logits `[n, V]` at each `target` `[n, 1]`, given the softmax: exact also where that is 0."""
+    share = shares.gather(1, target)[:, 0]
+    losses = -share.log()
+    small = (share < torch.finfo(share.dtype).tiny / torch.finfo(share.dtype).eps).nonzero()[:, 0]
+    if len(small):
+        logprobs = F.log_softmax(logits[small], dim=-1, dtype=shares.dtype)
+        losses[small] = -logprobs.gather(1, target[small])[:, 0]
+    return losses
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        torch.addmm(total, left, right, out=total)
+    else:
+        total += left @ right

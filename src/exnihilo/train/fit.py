@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from exnihilo.core.errors import ConfigError, Interrupted, NotFinite
+from exnihilo.core.memory import keep_freed_memory
 from exnihilo.core.progress import Progress
 from exnihilo.core.seeds import derive
 from exnihilo.core.workspace import Workspace
@@ -102,6 +103,7 @@ def fit(
     """
     if config.steps is None:
         raise ConfigError("steps: not given; say how many optimizer steps to train")
+    keep_freed_memory()
     run = _Run(model, objective, source, config, config.steps, work, known or Known())
     return run.train(validate, sample)
 

@@ -1,0 +1,34 @@
+"""Memory that is freed and asked for again, in a process of its own: the setting can't be taken back."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from exnihilo.core.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+    keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del_me = np.ones(16 << 20, dtype=np.float32)
+    del del_me
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str) -> int:
+    """Page faults of using 64 MiB for the third time."""
+    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_that_was_freed_is_not_faulted_in_again() -> None:
+    assert faults("keep") < 32 <= faults("leave")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,8 +88,9 @@ def measure(place: Path, plans: Sequence[list[Kind]]) -> tuple[Sequence[list[Kin
     notes = [f"unbroken: {sum(unbroken.timeline.seconds.values()):.1f} s"]
     # Room for every artifact twice, replaced ones and checkpoints included.
     room = max(32 << 20, 4 * unbroken.size)
-    endings, kept = [], []
-    for number, plan in enumerate(plans):
+    endings: list[Ending] = []
+    kept: list[list[Kind]] = []
+    for number, plan in enumerate(as_many_as_planned(plans, endings)):
         file = place / f"{number:03d}.json"
         run = place / f"run-{number:03d}" / "smoke"
         if not file.exists():
@@ -111,8 +112,22 @@ def measure(place: Path, plans: Sequence[list[Kind]]) -> tuple[Sequence[list[Kin
                 shutil.rmtree(run.parent)
         saved = json.loads(file.read_text(encoding="utf-8"))
         endings.append(Ending([Session(**one) for one in saved["sessions"]], saved["problems"]))
-        kept.append(plan)
+        if number < len(plans):
+            kept.append(plan)
     return kept, endings, notes
+
+
+def as_many_as_planned(plans: Sequence[list[Kind]], endings: Sequence[Ending]) -> Iterator[list[Kind]]:
+    """The plans; then more of each kind that came too late for its process and so fell short of what was planned."""
+    yield from plans
+    planned = Counter(kind for plan in plans for kind in plan)
+    for _ in plans:
+        delivered = Counter(one.kind for ending in endings for one in ending.sessions if one.kind)
+        short = Counter({kind: planned[kind] for kind in delivered}) - delivered
+        if not short:
+            return
+        kind, missing = short.most_common(1)[0]
+        yield [kind] * min(missing, len(KILLS))
 
 
 def break_and_mend(

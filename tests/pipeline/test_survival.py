@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.disturbances import Kind, disturb, environment, finish, small_disk
-from benchmarks.survival import Ending, Unbroken, break_and_mend, differences
+from benchmarks.disturbances import Kind, Session, disturb, environment, finish, small_disk
+from benchmarks.survival import Ending, Unbroken, as_many_as_planned, break_and_mend, differences
 from exnihilo.cli.main import main
 from exnihilo.core.errors import ExnihiloError
 from exnihilo.core.lock import hold
@@ -144,6 +144,17 @@ def test_ten_disturbances_at_random_moments(small: Small, tmp_path: Path, kind: 
     else:
         ending = break_and_mend(tmp_path / "run", [kind] * 10, small.unbroken, random.Random(7), small.recipe)
     assert not ending.problems, ending.problems
+
+
+def test_disturbances_that_came_too_late_are_made_up_for() -> None:
+    endings: list[Ending] = []
+    given = as_many_as_planned([["kill"] * 3, ["stop"]], endings)
+    assert [next(given), next(given)] == [["kill"] * 3, ["stop"]]
+    late = Session(None, "report", 0)
+    endings += [Ending([Session("kill", "base", -9), late, late]), Ending([Session("stop", "base", 143)])]
+    assert next(given) == ["kill"] * 2
+    endings.append(Ending([Session("kill", "base", -9)] * 2))
+    assert list(given) == []
 
 
 def test_the_benchmark_is_a_command() -> None:

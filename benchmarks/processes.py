@@ -110,7 +110,8 @@ class Worker:
         answer = json.loads(line)
         if "error" in answer:
             lines = [line for line in answer["error"].splitlines() if line.strip()]
-            self.log.open("a", encoding="utf-8").write(answer["error"])
+            with self.log.open("a", encoding="utf-8") as log:
+                log.write(answer["error"])
             raise WorkerFailed(f"{self.name}: {lines[-1].strip()}; the traceback is in {self.log}")
         return answer["result"]
 

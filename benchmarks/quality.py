@@ -4,7 +4,8 @@ One decoder shape, one tokenizer, the same training text; both models are then s
 the held-out text. Ours is the real command, with settings that anybody can read in `quality-ours.yaml`. The peer is a
 plain loop (AdamW, warm-up and cosine, packed rows), in whichever precision a probe shows to be fastest; the best of
 three learning rates is chosen once, on English. Time counts from the first step to the last, without
-validation, for both. Results of a peer are kept, since they take ten minutes each.
+validation, for both. Results of a peer are kept, since they take ten minutes each. What each run came to is told on
+stderr when it ends: all of it takes an hour.
 """
 
 from __future__ import annotations
@@ -13,42 +14,43 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.commands import complete, exnihilo
 from benchmarks.environment import cache_folder
 from benchmarks.harness import OURS, Case, Check, Outcome
-from benchmarks.load import BUSY, Others
-from benchmarks.processes import System, Worker
+from benchmarks.quality_peer import PEER, name_of, train_peer
+from exnihilo.core.artifact import PARTIAL, read_manifest
 from exnihilo.core.errors import ConfigError
-from exnihilo.core.machine import describe
+from exnihilo.core.files import write_json
+from exnihilo.core.jsonl import read_jsonl
+from exnihilo.model.compiled import can_compile
+from exnihilo.report.run import read_json
+from exnihilo.train.compiling import PAYS_FROM
 
-PEER = "transformers"
 SETTINGS = Path(__file__).with_name("quality-ours.yaml")
 RATES = (1e-3, 2e-3, 4e-3)
-PROBE_STEPS = 60
 MARGIN = 0.97
 """Of the seconds a run may take, the share it is planned to take: steps differ in length."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds of training."""
+    """Seconds of training, and steps of the probe that tells how many steps those are."""
 
     ours: float
     peer: float
     seeds: tuple[int, ...]
     rates: tuple[float, ...]
+    probe: int = 60
 
 
 FULL = Budget(180.0, 600.0, (1, 2, 3), RATES)
 ONE_SEED = Budget(180.0, 600.0, (1,), ())
-QUICK = Budget(5.0, 15.0, (1,), (2e-3,))
+QUICK = Budget(5.0, 15.0, (1,), (2e-3,), probe=20)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def run(quick: bool) -> Outcome:
     if quick:
         return Outcome([_case(CHINESE, QUICK, 2e-3)])
     cases = [_case(ENGLISH, FULL, None)]
-    rate = float(_kept(cache_folder() / "quality" / ENGLISH.name / "rate.json")["rate"])
+    rate = float(read_json(cache_folder() / "quality" / ENGLISH.name / "rate.json")["rate"])
     cases += [_case(text, ONE_SEED, rate) for text in (PYTHON, CHINESE)]
     return Outcome(cases)
 
@@ -86,14 +88,30 @@ def run(quick: bool) -> Outcome:
 def _case(text: Text, budget: Budget, rate: float | None) -> Case:
     folder = cache_folder() / "quality" / text.name
     data = _data(text, folder)
-    trained = {f"ours-{seed}": _train_ours(data, folder, budget.ours, seed) for seed in budget.seeds}
-    peers = _train_peers(data, folder, budget, rate)
-    names = [*trained, *peers]
-    scores = _scores(data, folder, names)
+    steps = _steps_within(budget, data, folder)
+    trained: dict[str, dict[str, Any]] = {}
+    peers: dict[str, dict[str, Any]] = {}
+    scores: dict[str, float] = {}
+    notes = []
+
+    def finished(name: str, run: dict[str, Any]) -> dict[str, Any]:
+        scores[name] = score = _score(data, folder, name)
+        spent = f"{run['tokens']:,} tokens in {run['seconds']:.0f} s"
+        notes.append(f"{name}: {spent}, {score:.4f} bits per byte; {run['how']}")
+        _say(f"{text.name}: {notes[-1]}")
+        return run
+
+    for seed in budget.seeds:
+        name = f"ours-{seed}"
+        trained[name] = finished(name, _train_ours(data, folder / name, steps, seed))
+    for one in budget.rates if rate is None else (rate,):
+        name = name_of(one, budget.peer)
+        peers[name] = finished(name, train_peer(data, folder, one, budget.peer, MARGIN))
     best = min(peers, key=lambda name: scores[name])
     if rate is None:
-        (folder / "rate.json").write_text(json.dumps({"rate": peers[best]["rate"]}), encoding="utf-8")
-    parameters = {name: found["parameters"] for name, found in (trained | peers).items()}
+        write_json(folder / "rate.json", {"rate": peers[best]["rate"]})
+    runs = trained | peers
+    parameters = {name: run["parameters"] for name, run in runs.items()}
     return Case(
         text.name,
         "bits per byte",
@@ -104,17 +122,17 @@ def _case(text: Text, budget: Budget, rate: float | None) -> Case:
             Check("parameters", len(set(parameters.values())) == 1, f"{next(iter(parameters.values())):,}"),
             Check(
                 "time",
-                all(found["seconds"] <= budget.ours for found in trained.values())
-                and all(found["seconds"] >= MARGIN * MARGIN * budget.peer for found in peers.values()),
-                ", ".join(f"{name} {found['seconds']:.0f} s" for name, found in (trained | peers).items()),
+                all(run["seconds"] <= budget.ours for run in trained.values())
+                and all(run["seconds"] >= MARGIN * MARGIN * budget.peer for run in peers.values()),
+                ", ".join(f"{name} {run['seconds']:.0f} s" for name, run in runs.items()),
             ),
         ],
-        notes=[
-            f"{name}: {found['tokens']:,} tokens in {found['seconds']:.0f} s, {scores[name]:.4f} bits per byte; "
-            f"{found['how']}"
-            for name, found in (trained | peers).items()
-        ],
+        notes=notes,
     )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _data(text: Text, folder: Path) -> Path:
@@ -137,25 +155,30 @@ def _data(text: Text, folder: Path) -> Path:
     return folder / "data"
 
 
-def _train_ours(data: Path, folder: Path, seconds: float, seed: int) -> dict[str, Any]:
-    """The real command for as many steps as fit, by a probe of this very machine."""
+def _steps_within(budget: Budget, data: Path, folder: Path) -> int:
+    """How many of our steps fit, by a probe of this very machine: compiled if a run of so many steps is compiled."""
 
-    def train(out: Path, steps: int) -> dict[str, Any]:
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)
-        given = ["--tokens", str(data / "tokens"), "--steps", str(steps), "--out", str(out)]
-        complete(exnihilo("pretrain", "-c", str(SETTINGS), *given, "--seed", str(seed)))
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        found: dict[str, Any] = manifest["metrics"]
-        return found
+    def fit(each: float) -> int:
+        return max(20, math.floor(MARGIN * budget.ours / each))
 
-    # The probe's second half alone: the first steps of a process are slower.
-    train(folder / "probe", PROBE_STEPS)
-    lines = (folder / "probe" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    times = {record["step"]: record["time"] for record in map(json.loads, lines) if "time" in record}
-    middle = max(step for step in times if step <= PROBE_STEPS // 2)
-    each = (times[PROBE_STEPS] - times[middle]) / (PROBE_STEPS - middle)
-    metrics = train(folder / f"ours-{seed}", max(20, math.floor(MARGIN * seconds / each)))
+    each, flops = _probe(data, folder / "probe", budget.probe, "never")
+    if fit(each) * flops >= PAYS_FROM and can_compile():
+        each, _ = _probe(data, folder / "probe", budget.probe, "always")
+    _say(f"{folder.name}: a step takes {1000 * each:.1f} ms: {fit(each):,} steps in {budget.ours:g} s")
+    return fit(each)
+
+
+def _probe(data: Path, out: Path, steps: int, compiling: str) -> tuple[float, float]:
+    """(seconds, FLOPs) of one of our steps. The probe's second half alone: the first steps of a process are slower."""
+    metrics = _pretrain(data, out, steps, 1, "--compile", compiling)
+    records = (record for _, record in read_jsonl(out / "metrics.jsonl"))
+    times = {record["step"]: record["time"] for record in records if "time" in record}
+    middle = max(step for step in times if step <= steps // 2)
+    return (times[steps] - times[middle]) / (steps - middle), metrics["flops"] / steps
+
+
+def _train_ours(data: Path, out: Path, steps: int, seed: int) -> dict[str, Any]:
+    metrics = _pretrain(data, out, steps, seed)
     return {
         "seconds": metrics["training_seconds"],
         "tokens": metrics["tokens"],
@@ -164,71 +187,20 @@ def _train_ours(data: Path, folder: Path, seconds: float, seed: int) -> dict[str
     }
 
 
-def _train_peers(data: Path, folder: Path, budget: Budget, rate: float | None) -> dict[str, dict[str, Any]]:
-    rates = budget.rates if rate is None else (rate,)
-    found = {}
-    for one in rates:
-        name = f"{PEER}-{one:g}-{budget.peer:g}s"
-        kept = folder / f"{name}.json"
-        key = {
-            "cpu": describe()["cpu"],
-            "tokens": _content(data / "tokens"),
-            "shape": _content(folder / "ours-1"),
-        }
-        result = _kept(kept) if kept.is_file() else {}
-        if result.get("key") != key:
-            others = Others()
-            result = _train_peer(data, folder, name, one, budget.peer) | {"key": key}
-            share = others.share()
-            # A peer that was slowed down must not stay slow for ever.
-            if share is None or share <= BUSY:
-                kept.write_text(json.dumps(result), encoding="utf-8")
-        found[name] = result
+def _pretrain(data: Path, out: Path, steps: int, seed: int, *more: str) -> dict[str, Any]:
+    """The metrics of the real command."""
+    for folder in (out, out.with_name(out.name + PARTIAL)):
+        shutil.rmtree(folder, ignore_errors=True)
+    given = ["--tokens", str(data / "tokens"), "--steps", str(steps), "--out", str(out), "--seed", str(seed)]
+    complete(exnihilo("pretrain", "-c", str(SETTINGS), *given, *more))
+    found: dict[str, Any] = read_manifest(out)["metrics"]
     return found
 
 
-def _content(artifact: Path) -> Any:
-    """What results of a peer depend on: the tokens themselves; of a model only its shape."""
-    if (artifact / "config.json").is_file():
-        return json.loads((artifact / "config.json").read_text(encoding="utf-8"))
-    return json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))["content"]
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _train_peer(data: Path, folder: Path, name: str, rate: float, seconds: float) -> dict[str, Any]:
-    from exnihilo.tokens.shards import TokenSet
-
-    for split in ("train", "held_out"):
-        tokens = TokenSet.open(data / "tokens", split)
-        ids = np.concatenate([tokens.document(i) for i in range(tokens.documents)])
-        np.save(folder / f"{split}.npy", ids.astype(np.uint16))
-    worker = Worker(System(PEER, "benchmarks.systems.transformers_quality", PEER), patience=2 * seconds + 300)
-    try:
-        out = folder / name
-        result: dict[str, Any] = worker.call(
-            "train",
-            model=str(folder / "ours-1"),
-            train=str(folder / "train.npy"),
-            held_out=str(folder / "held_out.npy"),
-            out=str(out),
-            seconds=MARGIN * seconds,
-            rate=rate,
-        )
-    finally:
-        worker.close()
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(folder / "ours-1" / file, out / file)
-    return result | {"rate": rate}
-
-
-def _scores(data: Path, folder: Path, names: Sequence[str]) -> dict[str, float]:
-    out = folder / "scores"
+def _score(data: Path, folder: Path, name: str) -> float:
+    """Bits per byte of a model on all of the held-out text."""
+    out = folder / "scores" / name
     shutil.rmtree(out, ignore_errors=True)
-    models = ",".join(str(folder / name) for name in names)
-    complete(exnihilo("evaluate", "--models", models, "--corpus", str(data / "corpus"), "--out", str(out)))
-    found = json.loads((out / "results.json").read_text(encoding="utf-8"))["models"]
-    return {name: float(found[name]["bits_per_byte"]["value"]) for name in names}
+    given = ["--models", str(folder / name), "--corpus", str(data / "corpus"), "--out", str(out)]
+    complete(exnihilo("evaluate", *given))
+    return float(read_json(out / "results.json")["models"][name]["bits_per_byte"]["value"])

@@ -1,13 +1,16 @@
-"""What tests of every room share."""
+"""What tests of every room share; lets them import `random_decoder`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from exnihilo.core.events import EventLog
 from exnihilo.core.workspace import Workspace
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -5,22 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.systems.exnihilo_training import as_batch
+from benchmarks.systems.exnihilo_step import Step
 from benchmarks.systems.model_folder import write_random
 from benchmarks.systems.resident import peak_resident, resident
 from benchmarks.systems.shapes import Shape
-from benchmarks.systems.timing import BETAS, CLIP, EPS, LR, WARM_UP, Steps
+from benchmarks.systems.timing import WARM_UP, Steps
 from exnihilo.model.adapter_folder import load_adapter, save_adapter
 from exnihilo.model.adapters import adapters_of, add_lora
 from exnihilo.model.folder import load_model
 from exnihilo.model.lora_config import LoraConfig
-from exnihilo.objectives.causal import causal
-from exnihilo.train.config import OptimizerConfig
-from exnihilo.train.optimizers import Optimizers
-from exnihilo.train.step import Accumulator, clip
 
 _running: dict[str, Any] = {}
 
@@ -48,22 +43,12 @@ def prepare(shape: dict[str, Any], folder: str, adapter: str | None) -> dict[str
     if adapter is not None:
         load_adapter(model, Path(folder) / adapter)
     model.train()
-    accumulator = Accumulator(model, causal, None)
-    optimizers = Optimizers(
-        model, OptimizerConfig(name="adamw", lr=LR, lr_embedding=LR, betas=BETAS, eps=EPS, weight_decay=0.0)
-    )
-
-    def step(ids: np.ndarray) -> float:
-        sums = accumulator.gradients(as_batch(torch.from_numpy(ids)))
-        clip(accumulator.parameters, CLIP)
-        optimizers.step(1.0)
-        return sums.loss
-
+    step = Step(model)
     _running["steps"] = Steps(step, Shape(**shape))
     done = measure(WARM_UP)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in optimizers.tensors().values())
+    held = sum(tensor.numel() * tensor.element_size() for tensor in step.optimizers.tensors().values())
     return {
-        "trained": sum(parameter.numel() for parameter in accumulator.parameters),
+        "trained": sum(parameter.numel() for parameter in step.accumulator.parameters),
         "optimizer_state": held / 2**20,
         **done,
     }

@@ -16,7 +16,6 @@ from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.adapter_folder import load_adapter
 from exnihilo.model.adapters import adapters_of, add_lora, lora_layers
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.model.lora_config import LoraConfig
@@ -24,6 +23,7 @@ from exnihilo.objectives.policy import ANCHOR, REFERENCE, PolicyGradient, respon
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
+from random_decoder import random_decoder
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +32,7 @@ def tokenizer() -> Tokenizer:
 
 
 def make_model(tokenizer: Tokenizer) -> Decoder:
-    torch.manual_seed(0)
-    shape = {
-        "width": 32,
-        "depth": 2,
-        "heads": 2,
-        "kv_heads": 2,
-        "head_dim": 16,
-        "hidden": 48,
-        "max_length": 64,
-    }
-    model = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size, **shape))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model
+    return random_decoder(tokenizer.vocab_size)
 
 
 def adapted(tokenizer: Tokenizer, *, dora: bool) -> Decoder:

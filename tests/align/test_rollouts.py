@@ -16,7 +16,6 @@ from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.jsonl import write_jsonl
 from exnihilo.core.workspace import Workspace
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, PolicyGradient
@@ -24,6 +23,7 @@ from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
+from random_decoder import random_decoder
 
 TEXT = "What is one plus one? It is two. Yes. No. " * 4
 
@@ -34,21 +34,8 @@ def tokenizer() -> Tokenizer:
 
 
 def make_model(tokenizer: Tokenizer, seed: int = 0) -> Decoder:
-    torch.manual_seed(seed)
-    config = DecoderConfig(
-        vocab_size=tokenizer.vocab_size,
-        width=32,
-        depth=1,
-        heads=2,
-        kv_heads=2,
-        head_dim=16,
-        hidden=48,
-        max_length=64,
-    )
-    model = Decoder(config)
+    model = random_decoder(tokenizer.vocab_size, seed=seed, depth=1)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
         # Makes the end of turn likely enough for some answers to end and some to be cut off.
         model.embedding.weight[tokenizer.end] += model.embedding.weight.mean(0) + 0.25
     return model

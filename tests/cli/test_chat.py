@@ -20,31 +20,14 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model with the vocabulary of bytes."""
-    import torch
-
-    from exnihilo.model.config import DecoderConfig
-    from exnihilo.model.decoder import Decoder
     from exnihilo.model.folder import save_model
     from exnihilo.tokenizer.bpe import byte_tokenizer
+    from random_decoder import random_decoder
 
     folder = tmp_path_factory.mktemp("un modèle")
     tokenizer = byte_tokenizer()
     tokenizer.save(folder / "tokenizer")
-    torch.manual_seed(0)
-    shape = DecoderConfig(
-        vocab_size=tokenizer.vocab_size,
-        width=16,
-        depth=1,
-        heads=2,
-        kv_heads=2,
-        head_dim=8,
-        hidden=16,
-        max_length=128,
-    )
-    decoder = Decoder(shape)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape)  # a fresh block adds nothing to its input
+    decoder = random_decoder(tokenizer.vocab_size, noise=0.3, width=16, depth=1, head_dim=8, max_length=128)
     save_model(decoder, folder / "tokenizer", folder / "model")
     return folder / "model"
 

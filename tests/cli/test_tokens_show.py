@@ -48,6 +48,41 @@ def test_rows_documents_splits_and_conversations(call: Call, tokens: Path) -> No
     assert "[[2|<|end|>]]" in chat
 
 
+@pytest.mark.parametrize("verb", ["pretrain", "sft"])
+def test_a_row_is_what_a_run_with_that_seed_trains_on(
+    call: Call, tokens: Path, here: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exnihilo.tokens.packing import ConversationRows
+    from exnihilo.tokens.sampler import DocumentRows
+
+    seen: dict[int, list[list[int]]] = {}
+    source = DocumentRows if verb == "pretrain" else ConversationRows
+    real = source.next
+
+    def recorded(self: object, step: int, model: object = None) -> object:
+        batch = real(self, step, model)  # type: ignore[arg-type]
+        seen.setdefault(step, batch.tokens.tolist())
+        return batch
+
+    monkeypatch.setattr(source, "next", recorded)
+    shape = ["--model.depth", 1, "--model.width", 16, "--model.heads", 1, "--model.hidden", 16]
+    trained = ["--steps", 2, "--rows", 2, "--length", 8, "--seed", 5, "--validation_rows", 0]
+    pretrained = call("pretrain", "--tokens", tokens, *shape, *trained, "--out", "base")
+    assert pretrained[0] == 0, pretrained[2]
+    shown: list[object] = [tokens, "--length", 8]
+    if verb == "sft":
+        asked = [{"role": "user", "content": str(n)} for n in range(9)]
+        answer = {"role": "assistant", "content": "x"}
+        write_jsonl(here / "sums.jsonl", [{"messages": [question, answer]} for question in asked])
+        tuned = call("sft", "--model", "base", "--examples", "sums.jsonl", *trained, "--out", "tuned")
+        assert tuned[0] == 0, tuned[2]
+        shown = ["sums.jsonl", "--length", 8, "--tokenizer", tokens / "tokenizer"]
+    for number in range(4):
+        got = json.loads(call("tokens", "show", *shown, "--row", number, "--seed", 5, "--json")[1])
+        inputs = [one["id"] for one in got["tokens"] if one["position"] >= 0 or one["segment"] < 0]
+        assert inputs == seen[number // 2][number % 2]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [

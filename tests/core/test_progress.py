@@ -89,7 +89,11 @@ def test_no_color_is_honoured() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(7, "7"), (9999, "9999"), (12345, "12.3k"), (1234567, "1.23M"), (2.5, "2.5"), (3e9, "3G")],
+    [
+        *((7, "7"), (9999, "9999"), (12345, "12.3k"), (1234567, "1.23M"), (2.5, "2.5"), (3e9, "3G")),
+        # No exponents: rates, what rounds up to the next unit, and FLOPs.
+        *((1234.5, "1234"), (999_700, "1M"), (999_700_000, "1G"), (2.1e12, "2.1T"), (4.56e15, "4.56P")),
+    ],
 )
 def test_numbers_are_short(number: float, text: str) -> None:
     assert short(number) == text

@@ -30,6 +30,18 @@ def test_core_14_steps_are_monotone_and_have_no_duplicates_after_a_resume(worksp
     assert steps(again) == steps(again, "samples.jsonl") == list(range(1, 11))
 
 
+def test_core_14_a_sample_is_kept_whatever_the_model_said(workspace: Workspace) -> None:
+    """Models say U+0085 and U+2028, at which Python's `splitlines` parts a line, too."""
+    texts = ["a\x85b", "c\u2028d\u2029", "e\x0b\x1cf"]
+    for step, text in enumerate(texts):
+        workspace.sample(step=step, text=text)
+    with (workspace.path / "samples.jsonl").open("ab") as stream:
+        stream.write('{"step": 3, "text": "é'.encode()[:-1])  # killed in the middle of a letter
+    workspace.truncate_records(2)
+    kept = [record["text"] for _, record in read_jsonl(workspace.path / "samples.jsonl")]
+    assert kept == texts
+
+
 def test_core_14_a_step_before_the_last_is_an_error_also_in_a_new_process(workspace: Workspace) -> None:
     workspace.metric(step=5, loss=1.0)
     workspace.metric(step=5, validation=2.0)

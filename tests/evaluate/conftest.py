@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from exnihilo.core.documents import CorpusWriter, Document
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import save_model
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from random_decoder import random_decoder
 
 torch.set_num_threads(1)
 
@@ -27,23 +27,8 @@ TEXTS = [
 
 
 def build_model(vocab_size: int, *, max_length: int = 48, seed: int = 0) -> Decoder:
-    """All weights random: the initialisation's zeros would make every block the identity."""
-    torch.manual_seed(seed)
-    shape = DecoderConfig(
-        vocab_size=vocab_size,
-        width=16,
-        depth=2,
-        heads=2,
-        kv_heads=1,
-        head_dim=8,
-        hidden=24,
-        max_length=max_length,
-    )
-    model = Decoder(shape)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.4)
-    return model.eval()
+    shape = {"width": 16, "kv_heads": 1, "head_dim": 8, "hidden": 24, "max_length": max_length}
+    return random_decoder(vocab_size, noise=0.4, seed=seed, **shape).eval()
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,9 @@ def test_by_default_all_scores_and_the_validation_loss() -> None:
 
 
 def test_without_evaluation_and_validation_the_training_is_compared() -> None:
-    assert metrics.chosen([], ["base.training_loss", "base.seconds"], True) == [
-        "base.training_loss",
-        "base.seconds",
-    ]
+    trained = ["base.training_loss", "base.seconds"]
+    assert metrics.chosen([], trained, True) == trained
+    assert metrics.chosen([], trained, False) == ["base.seconds"], "losses per token of other tokens"
 
 
 def test_a_metric_is_asked_for_by_name_or_of_one_model() -> None:

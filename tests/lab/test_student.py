@@ -54,5 +54,12 @@ def test_a_difference_of_the_detectable_size_is_found_in_80_percent_of_experimen
     assert found == pytest.approx(0.8, abs=0.01)
 
 
+def test_the_shifts_for_few_seeds_are_those_of_the_non_central_t() -> None:
+    """By adaptive quadrature with an error of 1e-9."""
+    assert [detectable_shift(freedom) for freedom in (1, 2, 3, 9)] == [
+        pytest.approx(one, abs=1e-4) for one in (16.33401, 5.65349, 4.25590, 3.14963)
+    ]
+
+
 def test_with_many_seeds_the_shift_is_that_of_the_normal_distribution() -> None:
     assert detectable_shift(400) == pytest.approx(1.960 + 0.8416, abs=0.01)

@@ -19,23 +19,18 @@ from transformers import AutoModelForCausalLM
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.model.adapter_folder import BASE, fingerprint, load_adapter, save_adapter, save_tuned
 from exnihilo.model.adapters import adapters_of, add_lora, lora_layers
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.model.lora_config import BLOCK_TARGETS, LoraConfig
 from exnihilo.tokenizer.bpe import train_tokenizer
+from random_decoder import random_decoder
 
 KINDS = pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
 TOKENS = torch.randint(8, 250, (2, 21), generator=torch.Generator().manual_seed(5))
 
 
 def export(tokenizer: Path, out: Path, *, tied: bool, depth: int = 2, seed: int = 3) -> Path:
-    torch.manual_seed(seed)
-    shape = {"width": 32, "depth": depth, "heads": 4, "kv_heads": 2, "head_dim": 8, "hidden": 48}
-    model = Decoder(DecoderConfig(vocab_size=280, tied=tied, max_length=64, **shape))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.12)
+    model = random_decoder(280, noise=0.12, seed=seed, depth=depth, heads=4, head_dim=8, tied=tied)
     save_model(model, tokenizer, out)
     return out
 

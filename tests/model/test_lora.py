@@ -27,10 +27,10 @@ from exnihilo.model.adapters import (
     projections,
     unmerge,
 )
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.lora import Adapter, LoraLinear
 from exnihilo.model.lora_config import BLOCK_TARGETS, LoraConfig
+from random_decoder import random_decoder
 
 VOCABULARY = 48
 KINDS = pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
@@ -38,16 +38,8 @@ KINDS = pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
 
 def small_decoder(*, tied: bool = True, seed: int = 0) -> Decoder:
     """A decoder of grouped-query attention in which nothing is zero."""
-    torch.manual_seed(seed)
-    config = DecoderConfig(
-        vocab_size=VOCABULARY, width=24, depth=2, heads=4, kv_heads=2, head_dim=6, hidden=40, tied=tied,
-        max_length=64,
-    )  # fmt: skip
-    model = Decoder(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.15)
-    return model
+    shape = {"width": 24, "heads": 4, "head_dim": 6, "hidden": 40, "tied": tied}
+    return random_decoder(VOCABULARY, noise=0.15, seed=seed, **shape)
 
 
 def adapted(*, tied: bool = True, trained: bool = True, **settings: Any) -> Decoder:

@@ -13,29 +13,15 @@ from transformers import AutoModelForCausalLM
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
 from exnihilo.core.errors import Refused
-from exnihilo.model.config import DecoderConfig
-from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.model.merge import STAGE, MergeConfig
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from random_decoder import random_decoder
 
 
 def export(folder: Path, tokenizer: Tokenizer, seed: int = 0) -> Path:
-    torch.manual_seed(seed)
-    shape = {
-        "width": 32,
-        "depth": 1,
-        "heads": 2,
-        "kv_heads": 1,
-        "head_dim": 16,
-        "hidden": 48,
-        "max_length": 64,
-    }
-    model = Decoder(DecoderConfig(vocab_size=tokenizer.vocab_size, **shape))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model = random_decoder(tokenizer.vocab_size, seed=seed, depth=1, kv_heads=1)
     tokenizer.save(folder / "tokenizer")
     save_model(model, folder / "tokenizer", folder / f"base-{seed}")
     return folder / f"base-{seed}"

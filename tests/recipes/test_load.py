@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,12 @@ def test_models_of_one_name_from_two_runs_are_told_apart(recipe: Path, here: Pat
         run(load(recipe, seed=seed), here / "runs" / name)
     read = load(write("stages: {scores: {do: score, models: [./runs/one/base, ./runs/two/base]}}"))
     assert [source.name for source in read.stages["scores"].sources["models"]] == ["one-base", "two-base"]
+    (here / "old" / "runs").mkdir(parents=True)
+    shutil.copytree(here / "runs" / "one", here / "old" / "runs" / "one")
+    models = "[./runs/one/base, ./old/runs/one/base, ./runs/two/base]"
+    found = load(write(f"stages: {{scores: {{do: score, models: {models}}}}}")).stages["scores"].inputs(here)
+    assert isinstance(found["models"], dict) and len(found["models"]) == 3, "one of two was lost"
+    assert list(found["models"])[1:] == ["old-runs-one-base", "two-base"]
     assert (
         "named twice" in problems("stages: {s: {do: score, models: [./runs/one/base, ./runs/one/base]}}")[0]
     )

@@ -176,6 +176,16 @@ def test_a_run_without_items_or_without_text(part_of_run: PartOfRun) -> None:
     assert "Most frequent answer" not in page.text
 
 
+def test_commands_can_be_pasted_from_a_run_whose_folder_has_a_space(
+    part_of_run: PartOfRun, tmp_path: Path
+) -> None:
+    run = tmp_path / "mes essais" / "un"
+    shutil.copytree(part_of_run("corpus"), run)
+    text = page_of(run).text
+    assert "exnihilo run 'mes essais/un/recipe.yaml' --run 'mes essais/un-again'" in text
+    assert "exnihilo report 'mes essais/un'" in text
+
+
 def test_a_run_without_a_recipe_is_ordered_by_lineage(part_of_run: PartOfRun) -> None:
     """As verbs leave them: artifacts beside each other."""
     run = part_of_run("tokens", "corpus", "tokenizer", "curated")

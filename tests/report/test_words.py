@@ -71,7 +71,9 @@ def test_durations(seconds: float, text: str) -> None:
         (0, "0"),
         (12_400, "12,400"),
         (2.62e6, "2.62 million"),
+        (999_600_000, "1 billion"),
         (1.1e14, "110 trillion"),
+        (9.997e14, "1.0 × 10¹⁵"),
         (3.1e17, "3.1 × 10¹⁷"),
     ],
 )
@@ -81,6 +83,7 @@ def test_counts(number: float, text: str) -> None:
 
 def test_sizes() -> None:
     assert [words.size(n) for n in (7, 1200, 3.44e6, 2e9)] == ["7 bytes", "1.2 kB", "3.44 MB", "2 GB"]
+    assert [words.size(n) for n in (999_700, 4.2e12)] == ["1 MB", "4.2 TB"]
 
 
 def test_metric_titles() -> None:

@@ -88,7 +88,8 @@ def test_a_row_is_that_of_training(token_set: Path) -> None:
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import TokenSet
 
-    source = DocumentRows([TokenSet.open(token_set)], None, 3, 24, derive(5, "order"))
+    order = derive(derive(5, "pretrain"), "order")
+    source = DocumentRows([TokenSet.open(token_set)], None, 3, 24, order)
     for number in range(6):
         view = show.document_rows(token_set, "train", number, 24, 5)
         batch = source.next(number // 3).rows(number % 3, number % 3 + 1)

@@ -140,7 +140,8 @@ def test_perf_3_flops_count_no_gradient_of_frozen_matrices() -> None:
     with FlopCounterMode(display=False) as counter:
         causal(model, batch).total.backward()
     # The counter sees attention to all keys of a tile, here of the row; not products added in place (B's, forward).
-    # The first block has no input whose gradient is wanted. What lies beside the Bs of a fused matrix are zeros, multiplied with to no use.
+    # The first block has no input whose gradient is wanted. What lies beside the Bs of a fused matrix are zeros,
+    # multiplied with to no use.
     config, rank, positions = model.config, 4, 64
     above = 12 * config.depth * config.attention_width * (positions * 32 - int((batch.positions + 1).sum()))
     first = 2 * positions * 48 * (3 * 48 + 3 * rank)

@@ -14,12 +14,11 @@ from exnihilo.core.config import validate
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.infer.generate import generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
-from exnihilo.model.config import DecoderConfig
-from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.train.sft import STAGE, SFTConfig
+from random_decoder import random_decoder
 
 ANSWERS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}
 
@@ -49,19 +48,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture(scope="module")
 def base(token_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
     vocabulary = Tokenizer.load(token_set / "tokenizer").vocab_size
-    shape = {
-        "width": 32,
-        "depth": 2,
-        "heads": 2,
-        "kv_heads": 2,
-        "head_dim": 16,
-        "hidden": 96,
-        "max_length": 64,
-    }
     folder = tmp_path_factory.mktemp("models") / "base"
-    save_model(Decoder(DecoderConfig(vocab_size=vocabulary, **shape)), token_set / "tokenizer", folder)
+    save_model(random_decoder(vocabulary, noise=0.0, hidden=96), token_set / "tokenizer", folder)
     return folder
 
 

@@ -127,11 +127,13 @@ def show_field(value: Any) -> str:
 
 
 def short(number: float) -> str:
-    """1234567 as 1.23M; whole numbers below ten thousand as they are."""
-    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= 10 * scale or (suffix != "k" and abs(number) >= scale):
+    """1234567 as 1.23M, 4.1e15 as 4.1P; whole numbers below ten thousand as they are."""
+    for scale, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # From 999.5 of a unit on, three digits round to a thousand of it: to one of the next.
+        if abs(number) >= (10 if suffix == "k" else 0.9995) * scale:
             return f"{number / scale:.3g}{suffix}"
-    return str(int(number)) if float(number).is_integer() else f"{number:.3g}"
+    whole = float(number).is_integer() or abs(number) >= 999.5
+    return str(round(number)) if whole else f"{number:.3g}"
 
 
 def clock_time(seconds: float) -> str:

@@ -88,10 +88,11 @@ class Workspace:
         if not path.exists():
             return []
         records = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # By "\n" alone: what a model says may hold the other line ends of Unicode (U+0085, U+2028).
+        for line in path.read_bytes().split(b"\n"):
             try:
-                records.append((line, json.loads(line).get("step")))
-            except json.JSONDecodeError:
+                records.append((line.decode(), json.loads(line).get("step")))
+            except ValueError:  # no JSON, or half a character
                 continue
         return records
 

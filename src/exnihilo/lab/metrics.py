@@ -95,7 +95,7 @@ def chosen(asked: Sequence[str], available: Sequence[str], per_token: bool) -> l
     left_out = {*TRAINING, "perplexity"} - {validation} | (set() if per_token else {*PER_TOKEN})
     found = [metric for metric in available if parts_of(metric)[1] not in left_out]
     # Without an evaluation and held-out text the training itself is all that was measured.
-    return found or list(available)
+    return found or [metric for metric in available if per_token or parts_of(metric)[1] not in PER_TOKEN]
 
 
 def _is(metric: str, asked: str) -> bool:

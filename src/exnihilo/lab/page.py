@@ -46,12 +46,13 @@ def render(finished: Finished, comparison: Record) -> str:
 
 
 def _lead(comparison: Record) -> str:
-    """The answer in a sentence for each arm: what is better, what is worse, what is open."""
+    """The answer in a sentence for each arm: what is better, worse or otherwise different, or that all is open."""
     sentences = []
     for other in comparison["arms"][1:]:
         own = [one for one in comparison["comparisons"] if one["b"] == other["name"]]
         counts = {
-            word: [one["metric"] for one in own if one["verdict"] == word] for word in ("better", "worse")
+            word: [one["metric"] for one in own if one["verdict"] == verdict]
+            for verdict, word in (("better", "better"), ("worse", "worse"), ("other", "different"))
         }
         told = [
             f"{word} in {len(found)} of {len(own)} ({_some(found)})"
@@ -118,8 +119,11 @@ def _curves(finished: Finished) -> list[Any]:
 
 
 def _last(arm: Record) -> list[str]:
-    """The folders of an arm's own runs, one a seed."""
-    return [sorted(found.values(), key=len)[-1].rpartition("/")[0] for found in arm["artifacts"].values()]
+    """The folders of an arm's own runs, one a seed: those whose names tell most of what is its own."""
+    return [
+        max((place.rpartition("/")[0] for place in found.values()), key=len)
+        for found in arm["artifacts"].values()
+    ]
 
 
 def _spent(stages: Sequence[Record]) -> list[Record]:

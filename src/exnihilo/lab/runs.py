@@ -75,7 +75,8 @@ class Runs:
                     compute.step_cost(probes.places[arm.name, seed, name], self.question.equal),
                 )
                 for name in probed
-                if self.question.equal == "time" or own_costs[name] != costs[0][name]
+                if probes.places[arm.name, seed, name] != probes.places[arms[0].name, seed, name]
+                and (self.question.equal == "time" or own_costs[name] != costs[0][name])
             }
             steps = compute.equal_steps(first, found, self.question.equal)
             equal.append(compute.with_steps(arm, steps, first))

@@ -130,14 +130,21 @@ def _kind_of(folder: Path) -> str | None:
 
 
 def _distinct(sources: list[Source]) -> list[Source]:
-    """Sources under names that differ: `runs/a/base` and `runs/b/base` are a-base and b-base."""
-    names = [source.name for source in sources]
-    return [
-        Source(f"{source.path.parent.name}-{source.name}", None, source.path)
-        if source.path is not None and names.count(source.name) > 1
-        else source
-        for source in sources
-    ]
+    """Sources under names that differ: `runs/a/base` and `runs/b/base` are a-base and b-base.
+
+    As many folders stand before a name as it takes: inputs are found by it, and of two with one name a stage would
+    only see the last.
+    """
+    longest = max((len(source.path.parts) for source in sources if source.path is not None), default=0)
+    for size in range(2, longest):
+        names = [source.name for source in sources]
+        sources = [
+            Source("-".join(source.path.parts[1:][-size:]), None, source.path)
+            if source.path is not None and names.count(source.name) > 1
+            else source
+            for source in sources
+        ]
+    return sources
 
 
 def ordered(needs: Mapping[str, list[str]], where: str) -> list[str]:

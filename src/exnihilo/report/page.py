@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -167,11 +168,12 @@ def _trees(run: RunFiles) -> str:
 
 def _commands(run: RunFiles) -> list[str]:
     folder = run.path.resolve()
-    here = f"{folder.parent.name}/{folder.name}"
+    place = f"{folder.parent.name}/{folder.name}"
+    here = shlex.quote(place)
     if not run.recipe:
         return [f"exnihilo report {here}"]
     return [
-        f"exnihilo run {here}/recipe.yaml --run {here}-again",
+        f"exnihilo run {shlex.quote(f'{place}/recipe.yaml')} --run {shlex.quote(f'{place}-again')}",
         f"exnihilo report {here}            # this page again",
         *([f"exnihilo chat {here} --web        # ask the models yourself"] if run.of_kind("model") else []),
     ]

@@ -48,7 +48,7 @@ def span(metric: str, low: float, high: float) -> str:
 
 
 def signed(text: str) -> str:
-    """Hyphens before digits become minus signs."""
+    """The hyphens of a number become minus signs."""
     return text.replace("-", MINUS)
 
 
@@ -105,7 +105,8 @@ def count(number: float) -> str:
     if abs(number) < 1e6:
         return f"{number:,.0f}"
     for scale, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
-        if scale <= abs(number) < 1000 * scale:
+        # 999.6 million are a billion in three digits.
+        if 0.9995 * scale <= abs(number) < 999.5 * scale:
             return f"{number / scale:.3g} {name}"
     mantissa, exponent = f"{number:.1e}".split("e")
     superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
@@ -114,7 +115,7 @@ def count(number: float) -> str:
 
 def size(number: float) -> str:
     """Bytes in decimal units: 3.4 MB."""
-    for scale, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= scale:
+    for scale, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= 0.9995 * scale:
             return f"{number / scale:.3g} {name}"
     return f"{number:.0f} bytes"

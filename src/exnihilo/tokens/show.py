@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +15,6 @@ from exnihilo.core.seeds import derive
 if TYPE_CHECKING:
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.batch import Batch
-
-LENGTH = 256
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def document_rows(folder: Path, split: str, number: int, length: int, seed: int)
     if number < 0:
         raise ConfigError(f"--row: {number}; give 0 for the first")
     tokens = TokenSet.open(folder, split, verify=False)
-    rows = DocumentRows([tokens], None, 1, length, derive(seed, "order"))
+    rows = DocumentRows([tokens], None, 1, length, _order(seed, "pretrain"))
     title = f"row {number} of {folder}, split {split}: {length} positions, seed {seed}"
     return View(title, _row(rows.next(number), Tokenizer.load(tokens.tokenizer), rows.sources))
 
@@ -133,7 +132,10 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
     renderer = Renderer(tokenizer)
     found = (row.conversation for row in read_conversations(file))
     good = [one for one in found if one is not None and fault(one.messages) is None]
-    encoded = [(one, encode(one, renderer, length + 1)) for one in good]
+    encoded = []
+    for one in good:
+        with suppress(Refused):  # not for this chat template: `sft` leaves it out as well
+            encoded.append((one, encode(one, renderer, length + 1)))
     fitting = [(one, ids) for one, ids in encoded if isinstance(ids, Encoded)]
     if not fitting:
         raise Refused(f"{file}: no conversation fits {length} tokens; give a larger --length")
@@ -141,12 +143,17 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
         [(ids.ids, ids.mask) for _, ids in fitting],
         1,
         length,
-        derive(seed, "order"),
+        _order(seed, "sft"),
         pad=tokenizer.pad,
         labels=[str(one.meta.get("family") or one.meta.get("source") or "") for one, _ in fitting],
     )
     title = f"row {number} of {file}: {length} positions, seed {seed}, {rows.rows_per_epoch} rows an epoch"
     return View(title, _row(rows.next(number), tokenizer, rows.sources))
+
+
+def _order(seed: int, verb: str) -> int:
+    """The seed of the order of data in a run with this seed: a stage's own is derived from its verb first."""
+    return derive(derive(seed, verb), "order")
 
 
 def visible(data: bytes) -> str:

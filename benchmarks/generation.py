@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.harness import OURS, Case, Check, Outcome
+from benchmarks.harness import OURS, Case, Check, Outcome, table
 from benchmarks.processes import System, Worker, WorkerFailed, paired_rounds, running, together
 from benchmarks.systems.shapes import MEDIUM
 from benchmarks.systems.workloads import Workload
@@ -47,10 +48,11 @@ def run(quick: bool) -> Outcome:
         workers[0].call("write", shape=MEDIUM.as_dict(), folder=folder)
         parameters = together(workers, "prepare", folder=folder)
         same = Check("parameters", set(parameters.values()) == {MEDIUM.parameters}, f"{MEDIUM.parameters:,}")
-        cases = [
-            _case(name, workload, goal, workers, rounds=8 if quick else 5, until=until)
-            for name, (workload, goal) in workloads.items()
-        ]
+        cases = []
+        for name, (workload, goal) in workloads.items():
+            case = _case(name, workload, goal, workers, rounds=8 if quick else 5, until=until)
+            print(table(Outcome([case])), file=sys.stderr, flush=True)
+            cases.append(case)
     cases[0].checks.insert(0, same)
     return Outcome(cases)
 

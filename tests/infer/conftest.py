@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from exnihilo.infer.byte_automaton import ByteAutomaton
-from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from random_decoder import random_decoder
 
 # The model is tiny: a second thread only waits, 20 times as long where another process has that core.
 torch.set_num_threads(1)
@@ -33,18 +33,7 @@ def tokenizer() -> Tokenizer:
 def random_model(vocab_size: int, *, max_length: int = 96, seed: int = 0, spread: float = 0.3) -> Decoder:
     """A decoder whose weights are all random (the initialisation's zeros would make every block the
     identity)."""
-    torch.manual_seed(seed)
-    config = DecoderConfig(
-        vocab_size=vocab_size,
-        width=32,
-        depth=2,
-        heads=4,
-        kv_heads=2,
-        head_dim=8,
-        hidden=48,
-        max_length=max_length,
-    )
-    model = Decoder(config)
+    model = random_decoder(vocab_size, noise=0.0, seed=seed, heads=4, head_dim=8, max_length=max_length)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, spread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +13,8 @@ from exnihilo.infer.engine import Engine
 from exnihilo.infer.generate import generate
 from exnihilo.infer.requests import Request
 from exnihilo.infer.sampling import Sampling, of_tokenizer
+from exnihilo.model.cached import cached_hidden
+from exnihilo.model.decode import DecodeStep
 from exnihilo.model.decoder import Decoder
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -58,16 +60,20 @@ def sharing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def read_tokens(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Tokens of each pass through the first layer."""
-    monkeypatch.setattr("exnihilo.infer.engine.BATCHES_BEFORE_BLOCKS", 10**9)
+def read_tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Tokens of each pass."""
     counts: list[int] = []
-    block = model.blocks[0]
-    handle = block.get_submodule("attention.qkv").register_forward_hook(
-        lambda layer, inputs, output: counts.append(inputs[0].shape[:-1].numel())
-    )
-    yield counts
-    handle.remove()
+
+    def counted(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def read(first: object, tokens: torch.Tensor, *more: object) -> torch.Tensor:
+            counts.append(tokens.numel())
+            return original(first, tokens, *more)
+
+        return read
+
+    monkeypatch.setattr("exnihilo.infer.passes.cached_hidden", counted(cached_hidden))
+    monkeypatch.setattr(DecodeStep, "hidden", counted(DecodeStep.hidden))
+    return counts
 
 
 @pytest.mark.usefixtures("sharing")
@@ -96,12 +102,13 @@ def test_gen_3_requests_join_and_leave_at_any_step(model: Decoder) -> None:
 
 
 @pytest.mark.usefixtures("sharing")
-def test_gen_3_matrices_in_blocks_change_nothing(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gen_3_matrices_in_shards_change_nothing(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(2)
     prompts = _prompts(draw, 12)
     samplings = [SETTINGS[i % 2] for i in range(12)]
     plain = generate(model, prompts, samplings, seeds=range(12))
-    monkeypatch.setattr("exnihilo.infer.engine.BATCHES_BEFORE_BLOCKS", 1)
+    monkeypatch.setattr("exnihilo.infer.passes.STEPS_TO_LAY_OUT", 1)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     for one, other in zip(plain, generate(model, prompts, samplings, seeds=range(12)), strict=True):
         assert one.ids == other.ids
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
@@ -224,7 +231,7 @@ def test_after_an_interrupted_step_the_engine_works(model: Decoder, monkeypatch:
     streams = [engine.stream(request) for request in requests]
     next(streams[0])
     with monkeypatch.context() as patched:
-        patched.setattr("exnihilo.infer.engine.cached_hidden", _interrupted)
+        patched.setattr(DecodeStep, "hidden", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             list(streams[0])
     assert [request.finish for request in requests] == ["failed", "failed", None]

@@ -13,8 +13,8 @@ from exnihilo.infer.pool import CALL_BYTES, Place, Pool, Prefix
 from exnihilo.infer.prefixes import Node, prefix_tree, read_together
 from exnihilo.model.cache import Cache
 
-Forward = Callable[[Tensor, Cache], Tensor]
-"""Final hidden states `[B, T, width]` of ids `[B, T]` that follow what a cache holds."""
+Forward = Callable[[Tensor, Cache, Tensor], Tensor]
+"""Final hidden states `[B, W, width]` of the tokens `[W]` wanted among ids `[B, T]` that follow what a cache holds."""
 
 # Tokens of one forward pass while prompts are read: bounds its activations.
 PREFILL_TOKENS = 4096
@@ -170,8 +170,7 @@ def read(forward: Forward, spans: Iterable[Span]) -> list[Tensor]:
             return
         tokens = torch.tensor([[t for span in waiting for t in span.tokens]], device=waiting[0].store.device)
         lengths = torch.tensor([len(span.tokens) for span in waiting], device=tokens.device)
-        out = forward(tokens, Reading(waiting))[0]
-        hidden.extend(out[lengths.cumsum(0) - 1].unbind(0))
+        hidden.extend(forward(tokens, Reading(waiting), lengths.cumsum(0) - 1)[0].unbind(0))
         waiting.clear()
 
     for span in spans:

@@ -21,41 +21,42 @@ class Decoding:
     """One new token of every row, in the order of the groups and of their slots: `[rows, 1]`."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        parts = [_GroupPart(group) for group in groups]
-        starts = [0, *accumulate(len(group) for group in groups)]
-        depth = groups[0].shape.depth
-        self.layers = [_DecodingLayer(parts, starts, layer) for layer in range(depth)]
-        positions = torch.cat([part.positions for part in parts]) if len(parts) > 1 else parts[0].positions
-        self._positions = positions[:, None]
+        self._parts = [_GroupPart(group) for group in groups]
+        self._starts = [0, *accumulate(len(group) for group in groups)]
+        self.layers = [_DecodingLayer(self, layer) for layer in range(groups[0].shape.depth)]
+        positions = [part.positions for part in self._parts]
+        self._positions = (torch.cat(positions) if len(positions) > 1 else positions[0])[:, None]
 
     def positions(self, new: int) -> Tensor:
         """Positions `[rows, 1]`."""
         return self._positions
 
+    def mix(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Keep keys and values `[rows, kv_heads, D]`; mix `[rows, kv_heads, G, D]` for the queries of that shape.
+
+        The G query heads of one key head stand in line as if they were tokens: grouped heads without a copy.
+        """
+        if len(self._parts) == 1:
+            return self._parts[0].mix(layer, query, key, value)
+        return torch.cat(
+            [
+                part.mix(layer, query[start:stop], key[start:stop], value[start:stop])
+                for part, start, stop in zip(self._parts, self._starts, self._starts[1:], strict=False)
+            ]
+        )
+
 
 @dataclass(frozen=True)
 class _DecodingLayer:
-    parts: list[_GroupPart]
-    starts: list[int]
+    decoding: Decoding
     layer: int
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `CachedAttention`; T is 1."""
         rows, _, heads, size = query.shape
         kv_heads = key.shape[2]
-        # The query heads of one key head stand in line as if they were tokens: grouped heads without a copy.
         query = query.view(rows, kv_heads, heads // kv_heads, size)
-        key, value = key.squeeze(1), value.squeeze(1)
-        if len(self.parts) == 1:
-            mixed = self.parts[0].attend(self.layer, query, key, value)
-        else:
-            mixed = torch.cat(
-                [
-                    part.attend(self.layer, query[start:stop], key[start:stop], value[start:stop])
-                    for part, start, stop in zip(self.parts, self.starts, self.starts[1:], strict=False)
-                ]
-            )
-        return mixed.reshape(rows, 1, heads * size)
+        return self.decoding.mix(self.layer, query, key[:, 0], value[:, 0]).reshape(rows, 1, heads * size)
 
 
 class _GroupPart:
@@ -68,32 +69,34 @@ class _GroupPart:
         even = int(group.held.min()) == longest
         before = 0 if prefix is None else len(prefix.tokens)
         self.positions = lengths + before
-        read = store[:, :, :rows, :, : longest + 1]
-        self._read = [layer.unbind(0) for layer in read.unbind(0)]
-        self._prefix = None if prefix is None else [layer.unbind(0) for layer in prefix.store.unbind(0)]
+        # Keys and values of each layer in turn.
+        flat = store.flatten(0, 1)
+        self._read = flat[:, :rows, :, : longest + 1].unbind(0)
+        self._prefix = None if prefix is None else prefix.store.flatten(0, 1).unbind(0)
         if even:
-            self._write = [layer.unbind(0) for layer in store[:, :, :rows, :, longest].unbind(0)]
+            self._write = flat[:, :rows, :, longest].unbind(0)
             self._mask = None
             return
         _, _, _, kv_heads, columns, size = store.shape
-        self._write = [layer.unbind(0) for layer in store.view(len(store), 2, -1, size).unbind(0)]
+        self._write = flat.view(len(flat), -1, size).unbind(0)
         heads = torch.arange(rows * kv_heads, device=store.device).view(rows, kv_heads)
         self._index = (heads * columns + lengths[:, None]).flatten()
         later = torch.arange(longest + 1, device=store.device) > lengths[:, None]
         self._mask = torch.zeros(later.shape, dtype=store.dtype, device=store.device)
         self._mask = self._mask.masked_fill_(later, float("-inf"))[:, None, None]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Keep keys and values `[rows, kv_heads, D]`; mix for the queries `[rows, kv_heads, G, D]`."""
-        for kept, new in zip(self._write[layer], (key, value), strict=True):
+    def mix(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """See `Decoding.mix`."""
+        both = slice(2 * layer, 2 * layer + 2)
+        for kept, new in zip(self._write[both], (key, value), strict=True):
             if self._mask is None:
                 kept.copy_(new)
             else:
                 kept.index_copy_(0, self._index, new.reshape(-1, new.shape[-1]).to(kept.dtype))
-        keys, values = self._read[layer]
+        keys, values = self._read[both]
         if self._prefix is None:
             return F.scaled_dot_product_attention(query, keys, values, attn_mask=self._mask)
-        return _with_prefix(query, self._prefix[layer], (keys, values), self._mask)
+        return _with_prefix(query, self._prefix[both], (keys, values), self._mask)
 
 
 def _with_prefix(

@@ -26,22 +26,18 @@ from torch import Tensor
 from exnihilo.core.errors import ConfigError, ExnihiloError
 from exnihilo.infer.admission import admit
 from exnihilo.infer.attention import Decoding
+from exnihilo.infer.passes import Passes
 from exnihilo.infer.pool import Place, Pool, Prefix, Shape
 from exnihilo.infer.requests import Constraint, Request, Row
 from exnihilo.infer.sampling import Sampler, Sampling, never_sampled
 from exnihilo.infer.stream import TextStream
-from exnihilo.model.blocked import ROWS, Products
-from exnihilo.model.cache import Cache
-from exnihilo.model.cached import cached_hidden
+from exnihilo.model.blocked import ROWS
 
 if TYPE_CHECKING:
     from exnihilo.model.decoder import Decoder
 
 # Keys and values that running requests may come to, each as long as it is allowed to get.
 POOL_BYTES = 4 * 2**30
-# Steps with several rows after which the matrices are laid out for them: that costs as much as it saves in about
-# eight such steps.
-BATCHES_BEFORE_BLOCKS = 8
 
 
 class Engine:
@@ -71,7 +67,7 @@ class Engine:
         self.model, self.bos, self.token_bytes, self.max_rows = model, bos, token_bytes, max_rows
         self.stop_ids = frozenset(stop_ids)
         self.pool = Pool(Shape.of(model.config, weight))
-        self._products, self._batches = Products(model), 0
+        self._passes = Passes(model)
         self._never = never_sampled(model.config.vocab_size, vocab_size, banned, weight.device)
         self._device = weight.device
         self._waiting: deque[Row] = deque()
@@ -156,7 +152,7 @@ class Engine:
             for i, row in enumerate(order)
             if row.constraint is not None
         }
-        logits = self._products.head(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
+        logits = self._passes.head(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
         choice = self._sampler.choose(logits, allowed)
         ended = [
             row
@@ -208,17 +204,11 @@ class Engine:
                     self._leave(row)
                 return
 
-    def _forward(self, tokens: Tensor, cache: Cache) -> Tensor:
-        return cached_hidden(self.model, tokens, cache, self._products.linear)
-
     def _decode(self, order: list[Row]) -> Tensor:
         """Read each row's last token: hidden states `[B, width]`."""
-        tokens = torch.tensor([[row.request.ids[-1]] for row in order], device=self._device)
-        if len(order) in ROWS and self._device.type == "cpu":
-            self._batches += 1
-            if self._batches == BATCHES_BEFORE_BLOCKS:
-                self._products.block()
-        hidden = self._forward(tokens, Decoding(self.pool.groups))[:, 0]
+        tokens = torch.tensor([row.request.ids[-1] for row in order], device=self._device)
+        lasting = sorted((row.left for row in order), reverse=True)[: ROWS.start][-1]
+        hidden = self._passes.step(tokens, Decoding(self.pool.groups), lasting)
         for group in self.pool.groups:
             group.held[:] += 1
         return hidden
@@ -238,7 +228,9 @@ class Engine:
         if not rows:
             return []
         requests = [row.request for row in rows]
-        admitted = admit(self._forward, self.pool, [r.prompt for r in requests], [r.limit for r in requests])
+        admitted = admit(
+            self._passes.read, self.pool, [r.prompt for r in requests], [r.limit for r in requests]
+        )
         for row, entry in zip(rows, admitted, strict=True):
             row.place, row.request.prefilled = entry.place, entry.read
             self._rows[entry.place] = row

@@ -16,9 +16,13 @@ import torch
 from torch import Tensor
 
 from exnihilo.model.config import DecoderConfig
+from exnihilo.model.memory import zeros
 
 # A call of attention in each layer costs about as much as reading so many bytes of keys and values: 25 µs at 10 GB/s.
 CALL_BYTES = 250_000
+# Stores up to this size are in large pages, which are read faster. Larger ones, of which much may never be written, are
+# not: large pages would be taken as a whole.
+LARGE_PAGES_BYTES = 2**29
 # Keys and values kept of requests that have ended, so that one that begins alike need not compute them again.
 KEPT_BYTES = 2**30
 
@@ -50,7 +54,9 @@ class Shape:
     def store(self, rows: int, capacity: int) -> Tensor:
         """Zeros `[depth, 2, rows, kv_heads, capacity, head_dim]`; the system gives memory where they are written."""
         sizes = (self.depth, 2, rows, self.kv_heads, capacity, self.head_dim)
-        return torch.zeros(sizes, dtype=self.dtype, device=self.device)
+        if rows * capacity * self.token_bytes > LARGE_PAGES_BYTES:
+            return torch.zeros(sizes, dtype=self.dtype, device=self.device)
+        return zeros(sizes, self.dtype, self.device)
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ generated, and on nothing else, so that a seed gives the same text whatever else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -202,7 +203,7 @@ class Sampler:
         raw = logits.float()
         top = raw.amax(dim=-1, keepdim=True)
         normaliser = (raw - top).exp_().sum(dim=-1, keepdim=True).log_().add_(top)
-        if not bool(normaliser.isfinite().all()):
+        if not math.isfinite(float(normaliser.sum())):
             raise NotFinite(
                 "the model's logits are not finite; its weights are broken: train or copy it again"
             )

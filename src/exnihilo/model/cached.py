@@ -29,11 +29,16 @@ def _call(layer: nn.Module, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def cached_hidden(
-    model: Decoder, tokens: Tensor, cache: Cache, linear: Callable[[nn.Module, Tensor], Tensor] = _call
+    model: Decoder,
+    tokens: Tensor,
+    cache: Cache,
+    linear: Callable[[nn.Module, Tensor], Tensor] = _call,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """Final hidden states `[B, T, width]` of ids `[B, T]` that follow what the cache holds; no gradient.
 
-    `linear(layer, x)` applies a linear layer.
+    `linear(layer, x)` applies a linear layer. With indices `wanted` `[W]` of tokens, the states are theirs alone,
+    `[B, W, width]`: the last block need not go on with the others.
     """
     positions = cache.positions(tokens.shape[1])
     cos, sin = F.embedding(positions, model.cos), F.embedding(positions, model.sin)
@@ -50,6 +55,8 @@ def cached_hidden(
         heads = linear(attention.qkv, _normalised(x, block.attention_norm, eps))
         with exact:
             mixed = layer.attend(*_turned(attention, heads, cos, sin, eps))
+        if wanted is not None and block is model.blocks[-1]:
+            x, mixed = x[:, wanted], mixed[:, wanted]
         x = x + linear(attention.out, mixed)
         gate, up = linear(feed_forward.gate_up, _normalised(x, block.feed_forward_norm, eps)).chunk(2, dim=-1)
         x = x + linear(feed_forward.down, F.silu(gate).mul_(up))

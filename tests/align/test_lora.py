@@ -23,6 +23,7 @@ from exnihilo.objectives.policy import ANCHOR, REFERENCE, PolicyGradient, respon
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.state import Scalars, check_state
 from random_decoder import random_decoder
 
 
@@ -66,6 +67,9 @@ class Kept:
 
     def state(self) -> dict[str, int | float | str]:
         return {"source": "kept"}
+
+    def resume(self, state: Scalars) -> None:
+        check_state(state, self.state())
 
 
 @pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])

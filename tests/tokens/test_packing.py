@@ -147,9 +147,9 @@ def test_replay_rows_stand_below(make_tokens: Callable[..., TokenSet]) -> None:
         assert torch.equal(batch.rows(0, 4).tokens, alone.next(step).tokens)
         assert torch.equal(batch.rows(4, 6).tokens, replay.next(step).tokens)
     saved = json.loads(json.dumps(source.state()))
-    source.check(saved)
+    source.resume(saved)
     with pytest.raises(Refused, match=r"replay\.fingerprint was \w+… and is absent"):
-        alone.check(saved)
+        alone.resume(saved)
 
 
 def test_pack_7_another_mask_or_conversation_is_refused() -> None:
@@ -159,7 +159,7 @@ def test_pack_7_another_mask_or_conversation_is_refused() -> None:
     flipped = [*encoded[:3], (ids, [not mask[0], *mask[1:]]), *encoded[4:]]
     for changed in (flipped, [*encoded, ([8, 9], [False, True])]):
         with pytest.raises(Refused, match="fingerprint"):
-            ConversationRows(changed, rows=4, length=32, seed=6, pad=PAD).check(saved)
+            ConversationRows(changed, rows=4, length=32, seed=6, pad=PAD).resume(saved)
 
 
 def test_impossible_conversations_are_refused() -> None:

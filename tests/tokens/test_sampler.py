@@ -11,7 +11,7 @@ import torch
 
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.tokens.batch import Batch
-from exnihilo.tokens.sampler import DocumentRows
+from exnihilo.tokens.sampler import DocumentRows, Phase
 from exnihilo.tokens.shards import TokenSet
 
 Make = Callable[..., TokenSet]
@@ -77,6 +77,43 @@ def test_pack_2_every_token_is_used_exactly_once_an_epoch(
         check_rows(batch, expected)
 
 
+def test_pieces_come_from_different_places_and_every_token_is_still_used_once_an_epoch(
+    make_tokens: Make, ragged: list[int]
+) -> None:
+    tokens = make_tokens(ragged, shard_tokens=500)
+    positions = tokens.tokens - tokens.documents
+    until = positions // (3 * 32) // 2
+    source = DocumentRows(
+        [tokens], None, rows=3, length=32, seed=5, phases=[Phase(until, 8), Phase(until + 3, 16)]
+    )
+    batches = [source.next(step) for step in range(-(-2 * positions // (3 * 32)))]
+    seen = pairs(batches, 2 * positions)
+    expected = neighbours(tokens)
+    assert Counter(seen[:positions]) == Counter(seen[positions:]) == expected
+    for step, batch in enumerate(batches):
+        piece = 8 if step < until else 16 if step < until + 3 else 32
+        assert (batch.positions[:, ::piece] == 0).all()
+        assert batch.positions.max() < piece
+    # Pieces of one row are strangers to each other; in whole rows what stands side by side goes on.
+    ids = torch.stack([batch.tokens for batch in batches[:until]]).view(-1, 4, 8)
+    follows = [
+        tuple(pair) in expected for row in ids.tolist() for pair in zip(row[0][-1:], row[1][:1], strict=True)
+    ]
+    assert sum(follows) < 0.2 * len(follows)
+
+
+def test_a_run_that_goes_on_for_longer_keeps_its_phases(make_tokens: Make, ragged: list[int]) -> None:
+    tokens = make_tokens(ragged)
+    first = DocumentRows([tokens], None, 2, 32, 0, [Phase(5, 16)])
+    longer = DocumentRows([tokens], None, 2, 32, 0, [Phase(9, 16)])
+    longer.resume(json.loads(json.dumps(first.state())))
+    assert longer.phases == [Phase(5, 16)]
+    for step in (4, 5, 8):
+        assert torch.equal(longer.next(step).tokens, first.next(step).tokens)
+    with pytest.raises(ConfigError, match="pieces of 12 positions don't fill rows of 32"):
+        DocumentRows([tokens], None, 2, 32, 0, [Phase(5, 12)])
+
+
 def test_pack_1_documents_longer_than_a_row_go_on_in_the_next(make_tokens: Make) -> None:
     tokens = make_tokens([1300, 2000, 3001])
     source = DocumentRows([tokens], None, rows=2, length=512, seed=0)
@@ -116,7 +153,7 @@ def test_pack_4_the_ids_are_the_same_on_any_number_of_processes(
         def rank_rows(rank: int) -> tuple[list[Any], str]:
             source = DocumentRows([TokenSet.open(tokens.path)], None, rows=8, length=16, seed=3)
             if saved is not None:
-                source.check(json.loads(saved))
+                source.resume(json.loads(saved))
             share = 8 // world
             cut = [source.next(step).rows(rank * share, (rank + 1) * share) for step in steps]
             return [batch.tokens.tolist() for batch in cut], json.dumps(source.state())
@@ -176,13 +213,13 @@ def test_corpus_12_more_than_max_epochs_is_an_error(make_tokens: Make) -> None:
 def test_pack_7_a_stale_order_is_refused(make_tokens: Make, ragged: list[int]) -> None:
     before = DocumentRows([make_tokens(ragged, "a")], None, rows=2, length=8, seed=0)
     saved = json.loads(json.dumps(before.state()))
-    before.check(saved)
+    before.resume(saved)
     grown = DocumentRows([make_tokens([*ragged, 5], "b")], None, rows=2, length=8, seed=0)
     with pytest.raises(Refused, match=r"fingerprint was \w{12}… and is \w{12}…"):
-        grown.check(saved)
+        grown.resume(saved)
     other = DocumentRows([make_tokens(ragged, "c")], None, rows=4, length=8, seed=1)
     with pytest.raises(Refused, match="rows was 2 and is 4; seed was 0 and is 1"):
-        other.check(saved)
+        other.resume(saved)
 
 
 def test_state_is_scalars(make_tokens: Make) -> None:

@@ -25,6 +25,7 @@ from exnihilo.model.lora_config import LoraConfig
 from exnihilo.objectives.causal import causal
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.state import Scalars, check_state
 from exnihilo.train.config import FitConfig
 from exnihilo.train.fit import FitResult, fit
 from exnihilo.train.state import TrainingState
@@ -66,6 +67,9 @@ class CountingRows:
 
     def state(self) -> dict[str, int | float | str]:
         return {"source": "counting", "rows": self.rows, "length": self.length, "seed": self.seed}
+
+    def resume(self, state: Scalars) -> None:
+        check_state(state, self.state())
 
 
 def workspace_at(folder: Path, resume: str = "auto", **more: Any) -> Workspace:

@@ -140,7 +140,7 @@ class Rollouts:
             "group": self.group,
         }
 
-    def check(self, state: Scalars) -> None:
+    def resume(self, state: Scalars) -> None:
         """Refuse a saved state of other prompts, seed or shape. Raises Refused as `check_state`."""
         check_state(state, self.state())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -133,4 +133,8 @@ class Source(Protocol):
 
     def state(self) -> dict[str, int | float | str]:
         """What fixes the order of data, as scalars; a run whose state differs trains on other batches."""
+        ...
+
+    def resume(self, state: Mapping[str, int | float | str]) -> None:
+        """Go on as the source whose state was saved. Raises Refused where it had other data or another order."""
         ...

@@ -122,7 +122,7 @@ class ConversationRows:
             state |= {f"replay.{key}": value for key, value in self.replay.state().items()}
         return state
 
-    def check(self, state: Scalars) -> None:
+    def resume(self, state: Scalars) -> None:
         """Refuse a saved state of other data, seed or shape.
 
         Raises:

@@ -23,6 +23,23 @@ from exnihilo.tokens.state import Scalars, check_state
 Int64Array = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Up to the step `until` a row is made of pieces of `piece` positions."""
+
+    until: int
+    piece: int
+
+    def __str__(self) -> str:
+        return f"{self.until}:{self.piece}"
+
+    @staticmethod
+    def of(text: str) -> Phase:
+        """The inverse of `str`."""
+        until, piece = text.split(":")
+        return Phase(int(until), int(piece))
+
+
 class DocumentRows:
     """A `Source` of packed documents from one token set or a weighted mixture.
 
@@ -34,7 +51,10 @@ class DocumentRows:
     only, since nothing follows it. So each token but a document's first is a target exactly once an epoch,
     and every weight is 1.
 
-    The order depends on the seed and the step alone.
+    In a phase (`phases`) a row is made of shorter pieces from as many places of the text, each a segment of its own.
+    What a phase reads of an epoch, no other phase reads.
+
+    The order depends on the seed, the phases and the step alone.
 
     Attributes:
         sources: the names of where the text comes from. Where there are several, a batch says in
@@ -46,9 +66,10 @@ class DocumentRows:
         rows: rows of a batch, over all processes and micro-batches.
         length: input positions of a row.
         seed: of the order.
+        phases: in their order, before rows are whole.
 
     Raises:
-        ConfigError: impossible rows, length or weights.
+        ConfigError: impossible rows, length, weights or phases.
         Refused: the sets come from different tokenizers, or one has no document of two tokens.
     """
 
@@ -59,6 +80,7 @@ class DocumentRows:
         rows: int,
         length: int,
         seed: int,
+        phases: Sequence[Phase] = (),
     ) -> None:
         if rows < 1 or length < 1:
             raise ConfigError(f"rows {rows}, length {length}: both are at least 1")
@@ -68,8 +90,12 @@ class DocumentRows:
             raise ConfigError(
                 f"weights: {len(weights)} given for {len(tokensets)} token sets; give one for each"
             )
+        for phase in phases:
+            if phase.piece < 1 or length % phase.piece:
+                raise ConfigError(f"pieces of {phase.piece} positions don't fill rows of {length}")
         for other in tokensets[1:]:
             _check_same_tokenizer(tokensets[0], other)
+        self.phases = list(phases)
         self.rows = rows
         self.length = length
         self.seed = seed
@@ -85,16 +111,21 @@ class DocumentRows:
         """The batch of `step`, [rows, length]."""
         turns = step * self.rows + np.arange(self.rows)
         source, rank = self._turns.locate(turns)
+        begin, end, piece = self._phase(step)
+        pieces = self.length // piece
         tokens = np.empty((self.rows, self.length), dtype=np.int64)
         targets = np.empty_like(tokens)
         offsets = np.empty_like(tokens)
         sources = np.empty_like(tokens)
         for i in np.unique(source):
             here = source == i
-            rows = self._streams[i].rows(rank[here], self.length)
+            ranks = (rank[here][:, None] * pieces + np.arange(pieces)).flatten()
+            low = int(self._turns.counts(begin * self.rows)[i]) * pieces
+            high = None if end is None else int(self._turns.counts(end * self.rows)[i]) * pieces
+            rows = self._streams[i].rows(ranks, piece, low, high)
             for field, values in zip((tokens, targets, offsets, sources), rows, strict=True):
-                field[here] = values
-        segments, positions = _segments(offsets)
+                field[here] = values.reshape(-1, self.length)
+        segments, positions = _segments(offsets, piece)
         return Batch(
             tokens=torch.from_numpy(tokens),
             positions=torch.from_numpy(positions),
@@ -103,6 +134,15 @@ class DocumentRows:
             weights=torch.ones((self.rows, self.length)),
             extra={SOURCE: torch.from_numpy(sources)} if len(self.sources) > 1 else {},
         )
+
+    def _phase(self, step: int) -> tuple[int, int | None, int]:
+        """(first step, step after the last, positions of a piece) of the phase that `step` is in."""
+        begin = 0
+        for phase in self.phases:
+            if step < phase.until:
+                return begin, phase.until, phase.piece
+            begin = max(begin, phase.until)
+        return begin, None, self.length
 
     def state(self) -> dict[str, int | float | str]:
         """The scalars that fix the order; with the step they give any batch."""
@@ -114,14 +154,17 @@ class DocumentRows:
             "seed": self.seed,
             "rows": self.rows,
             "length": self.length,
+            **({"phases": " ".join(map(str, self.phases))} if self.phases else {}),
         }
 
-    def check(self, state: Scalars) -> None:
-        """Refuse a saved state of other data, weights, seed or shape.
+    def resume(self, state: Scalars) -> None:
+        """Refuse a saved state of other data, weights, seed or shape. Its phases are taken over: a run that goes on
+        for longer than first planned keeps those that it began with.
 
         Raises:
             Refused: as `check_state`.
         """
+        self.phases = [Phase.of(text) for text in str(state.get("phases", "")).split()]
         check_state(state, self.state())
 
     def epochs(self, total_steps: int, max_epochs: float | None = None) -> dict[str, float]:
@@ -165,18 +208,20 @@ class _Stream:
             )
         self._epochs: dict[int, _Epoch] = {}
 
-    def rows(self, ranks: Int64Array, length: int) -> list[Int64Array]:
+    def rows(self, ranks: Int64Array, length: int, low: int, high: int | None) -> list[Int64Array]:
         """Tokens, targets, places in their document and sources, [ranks, length] each, of the rows visited at
-        `ranks`."""
-        numbers = [self._row_at(rank, length) for rank in ranks.tolist()]
+        `ranks`, all of which are from `low` on and before `high`."""
+        numbers = [self._row_at(rank, length, low, high) for rank in ranks.tolist()]
         parts = [self.read(number * length, (number + 1) * length) for number in numbers]
         return [np.stack(field) for field in zip(*parts, strict=True)]
 
-    def _row_at(self, rank: int, length: int) -> int:
-        """Number, in the stream, of the row visited at `rank`: an epoch's whole rows are shuffled, and the row
-        that reaches over its end stays the last."""
+    def _row_at(self, rank: int, length: int, low: int, high: int | None) -> int:
+        """Number, in the stream, of the row visited at `rank`: an epoch's whole rows from `low` on and before `high`
+        are shuffled, and the row that reaches over its end stays the last."""
         epoch = rank * length // self.positions
-        first, end = -(-epoch * self.positions // length), (epoch + 1) * self.positions // length
+        first = max(low, -(-epoch * self.positions // length))
+        end = (epoch + 1) * self.positions // length
+        end = end if high is None else min(end, high)
         if rank >= end:
             return rank
         order = Permutation(end - first, derive(self.seed, "rows", epoch))
@@ -235,10 +280,10 @@ def _sources(sets: Sequence[TokenSet], names: Sequence[str]) -> tuple[list[str],
     return kept, [index[place] for place in places]
 
 
-def _segments(offsets: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Segments and positions of rows, from each position's place in its document."""
+def _segments(offsets: Int64Array, piece: int) -> tuple[Int64Array, Int64Array]:
+    """Segments and positions of rows made of pieces, from each position's place in its document."""
     starts = offsets == 0
-    starts[:, 0] = True
+    starts[:, ::piece] = True
     columns = np.arange(offsets.shape[1])
     positions = columns - np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
     return np.cumsum(starts, axis=1) - 1, positions

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from exnihilo.tokens.batch import Batch, Source
+from exnihilo.tokens.state import Scalars
 
 
 class Prefetch:
@@ -31,6 +32,10 @@ class Prefetch:
 
     def state(self) -> dict[str, int | float | str]:
         return self.source.state()
+
+    def resume(self, state: Scalars) -> None:
+        """Before the first batch is asked for."""
+        self.source.resume(state)
 
     def _submit(self, step: int) -> Future[Batch]:
         return self._executor.submit(self.source.next, step, None)

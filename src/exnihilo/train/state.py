@@ -12,7 +12,6 @@ from exnihilo.core.errors import Diverged, Refused
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.precision import resolve_precision
 from exnihilo.tokens.batch import Source
-from exnihilo.tokens.state import check_state
 from exnihilo.train import distributed
 from exnihilo.train.adapters import frozen_hash, trained
 from exnihilo.train.checkpoint import (
@@ -203,7 +202,7 @@ class TrainingState:
                 f"{checkpoint.path}: {checkpoint.step} steps are done, and {self.steps} are asked for; ask for "
                 "more, or start anew with --resume never"
             )
-        check_state(saved["source"], self.source.state())
+        self.source.resume(saved["source"])
         if saved.get("frozen") != self.frozen:
             raise Refused(
                 f"{checkpoint.path}: trained on another base model, other adapters, or none; give the model and the "

@@ -32,7 +32,9 @@ def masked(heads: Tensor, queries: int, segments: Tensor) -> Tensor:
     keys = (len(heads) - queries) // 2
     query, key, value = heads.transpose(0, 1).split([queries, keys, keys], dim=1)
     mask = (segments[:, :, None] == segments[:, None, :]).tril()[:, None]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True).transpose(1, 2)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=1.0, enable_gqa=True
+    ).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["probabilities kept", "computed again"])

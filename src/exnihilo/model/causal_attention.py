@@ -24,7 +24,7 @@ def causal_attention(heads: Tensor, queries: int, segments: Regrouping | None) -
     """What each token attends to, `[B, T, J, D]`: itself and what comes before it in its segment.
 
     `heads` `[J + 2K, B, T, D]` are J = `queries` query heads, K key heads and K value heads, one of which J / K query
-    heads share (arXiv 2305.13245). Scores are divided by √D. Without `segments` each row is one segment.
+    heads share (arXiv 2305.13245). Scores are not scaled: the queries are. Without `segments` each row is one segment.
     """
     with torch.autocast(heads.device.type, enabled=False):
         if heads.device.type != "cpu":
@@ -42,7 +42,9 @@ def by_kernel(heads: Tensor, queries: int, segments: Regrouping | None) -> Tenso
     outs = []
     for block in blocks:
         query, key, value = torch.split(block.transpose(0, 1), [queries, keys, keys], dim=1)
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=keys != queries)
+        out = F.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=1.0, enable_gqa=keys != queries
+        )
         outs.append(out.transpose(0, 1).reshape(-1, dim))
     if segments is None:
         return outs[0].view(queries, batch, length, dim).permute(1, 2, 0, 3)
@@ -108,7 +110,6 @@ def _mix_gradient(block: Tensor, grad: Tensor, upstream: Tensor, centre: Tensor,
     """Write the gradient of a block to `grad`; `upstream` `[J · segments, T, D]` is that of what was mixed."""
     queries = len(upstream) // block.shape[1]
     query, key, value = _parts(block, queries)
-    scale = block.shape[-1] ** -0.5
     grad_query = grad[:queries].flatten(0, 1)
     grad_key, grad_value = grad[queries:].chunk(2)
     shared = queries // len(grad_key)
@@ -123,7 +124,7 @@ def _mix_gradient(block: Tensor, grad: Tensor, upstream: Tensor, centre: Tensor,
         shares = kept[number] if kept else _shares(query, key, start, end)
         here = upstream[:, start:end]
         scores = torch.bmm(here, value[:, :end].transpose(1, 2))
-        scores.sub_(centre[:, start:end]).mul_(shares).mul_(scale)
+        scores.sub_(centre[:, start:end]).mul_(shares)
         grad_query[:, start:end] = torch.bmm(scores, key[:, :end])
         if end == parts[-1][1]:
             torch.bmm(scores.transpose(1, 2), query[:, start:end], out=by_key)
@@ -160,8 +161,6 @@ def tiles(length: int) -> list[tuple[int, int]]:
 
 def _shares(query: Tensor, key: Tensor, start: int, end: int) -> Tensor:
     """Softmax of the scores of queries `start` to `end` with the keys before `end`, `[J · segments, tile, end]`."""
-    scale = query.shape[-1] ** -0.5
-    nothing = query.new_zeros(())
-    scores = torch.baddbmm(nothing, query[:, start:end], key[:, :end].transpose(1, 2), beta=0, alpha=scale)
+    scores = torch.bmm(query[:, start:end], key[:, :end].transpose(1, 2))
     scores[:, :, start:].add_(query.new_full((end - start, end - start), -torch.inf).triu_(1))
     return torch.softmax(scores, -1)

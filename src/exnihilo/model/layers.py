@@ -49,11 +49,12 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
 
     def heads_of(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Queries, keys and values `[all heads, B, T, D]` of `x` `[B, T, width]`, normalised and turned."""
+        """Queries, keys and values `[all heads, B, T, D]` of `x` `[B, T, width]`, normalised and turned; the queries
+        are divided by √D, as scores are in attention."""
         batch, length, _ = x.shape
         heads = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
         scales = (
-            self.query_norm.weight.expand(self.heads, -1),
+            (self.query_norm.weight * self.head_dim**-0.5).expand(self.heads, -1),
             self.key_norm.weight.expand(self.kv_heads, -1),
         )
         return normalised_and_turned(heads, torch.cat(scales), cos, sin, self.query_norm.eps)

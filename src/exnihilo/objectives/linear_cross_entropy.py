@@ -41,7 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         losses = torch.zeros(weights.shape, dtype=hidden.dtype, device=hidden.device)
         to_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
-        to_head = torch.zeros_like(head) if ctx.needs_input_grad[1] else None
+        to_head: Tensor | None = None
         kept = weights.nonzero()[:, 0]
         with torch.autocast(kind, enabled=False):
             matrix = head.to(dtype)
@@ -53,15 +53,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits = F.linear(states, matrix)
                 shares = F.softmax(logits, dim=-1, dtype=torch.promote_types(dtype, hidden.dtype))
                 losses[chosen] = _surprise(shares, logits, target)[: len(chosen)]
-                if to_hidden is None and to_head is None:
+                if to_hidden is None and not ctx.needs_input_grad[1]:
                     continue
                 # d loss / d logits = weight · (softmax - one-hot); the weight goes to what is smaller.
                 slope = shares.scatter_add_(1, target, shares.new_full(target.shape, -1.0)).to(dtype)
                 weight = F.pad(weights[chosen], (0, filler))[:, None].to(dtype)
                 if to_hidden is not None:
                     to_hidden[chosen] = (slope @ matrix).mul_(weight)[: len(chosen)].to(hidden.dtype)
-                if to_head is not None:
-                    _add_product(to_head, slope.T, states * weight)
+                if ctx.needs_input_grad[1]:
+                    to_head = _sum(to_head, slope.T, states * weight, head.dtype)
+            if to_head is None and ctx.needs_input_grad[1]:
+                to_head = torch.zeros_like(head)
         ctx.save_for_backward(to_hidden, to_head)
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
@@ -69,12 +71,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         to_hidden, to_head = ctx.saved_tensors
-        return (
-            None if to_hidden is None else to_hidden * gradient,
-            None if to_head is None else to_head * gradient,
-            None,
-            None,
-        )
+        # The head of a large vocabulary is worth looking whether there is anything to multiply with.
+        if gradient.device.type == "cpu" and gradient.item() == 1.0:
+            return to_hidden, to_head, None, None
+        return *(None if x is None else x * gradient for x in (to_hidden, to_head)), None, None
 
 
 def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:
@@ -88,8 +88,10 @@ def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return losses
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    if left.dtype == total.dtype:
-        torch.addmm(total, left, right, out=total)
-    else:
-        total += left @ right
+def _sum(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """`total + left right` in `dtype`, in the memory of `total`; None is nothing."""
+    if total is None:
+        return (left @ right).to(dtype)
+    if left.dtype == dtype:
+        return torch.addmm(total, left, right, out=total)
+    return total.add_(left @ right)

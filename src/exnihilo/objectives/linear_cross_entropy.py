@@ -71,10 +71,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         to_hidden, to_head = ctx.saved_tensors
-        # The head of a large vocabulary is worth looking whether there is anything to multiply with.
-        if gradient.device.type == "cpu" and gradient.item() == 1.0:
-            return to_hidden, to_head, None, None
-        return *(None if x is None else x * gradient for x in (to_hidden, to_head)), None, None
+        # With a large vocabulary it is worth looking whether there is anything to multiply by.
+        if gradient.device.type != "cpu" or gradient.item() != 1.0:
+            to_hidden = None if to_hidden is None else to_hidden * gradient
+            to_head = None if to_head is None else to_head * gradient
+        return to_hidden, to_head, None, None
 
 
 def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:

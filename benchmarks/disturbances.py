@@ -25,6 +25,8 @@ START, REPORT = "start", "report"
 """What a run does before its first stage and after its last."""
 LIMIT = 3600.0
 """Seconds after which a run counts as hanging."""
+DONE = "run: done; the report is"
+"""What a run says last."""
 BLOCK = 4096
 
 
@@ -215,6 +217,8 @@ def _stop(running: Running, run: Path, fell: str, draw: random.Random) -> Sessio
     start = time.monotonic()
     running.process.send_signal(number)
     session = Session("stop", fell, running.process.wait(LIMIT), time.monotonic() - start)
+    if session.code == -number and DONE in running.said():
+        return Session(None, REPORT, 0)  # all was done and said; Python itself was being taken down
     # Before the first stage nothing is there to be saved, and Python's own handling ends the process.
     allowed = {0, 128 + number} | ({-number} if fell == START else set())
     if session.code not in allowed:

@@ -12,7 +12,7 @@ from exnihilo.objectives.causal import causal
 from exnihilo.tokens.batch import Batch
 from exnihilo.train.config import OptimizerConfig
 from exnihilo.train.optimizers import Optimizers
-from exnihilo.train.step import Accumulator, clip
+from exnihilo.train.step import Accumulator
 
 
 class Step:
@@ -27,8 +27,7 @@ class Step:
         )
 
     def __call__(self, ids: np.ndarray) -> float:
-        sums = self.accumulator.gradients(as_batch(torch.from_numpy(ids)))
-        clip(self.accumulator.parameters, CLIP)
+        sums = self.accumulator.gradients(as_batch(torch.from_numpy(ids)), limit=CLIP)
         self.optimizers.step(1.0)
         return sums.loss
 

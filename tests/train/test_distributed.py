@@ -20,7 +20,7 @@ from exnihilo.tokens.batch import Batch
 from exnihilo.train.checkpoint import load_checkpoint
 from exnihilo.train.config import FitConfig, ScheduleConfig
 from exnihilo.train.fit import fit
-from exnihilo.train.step import Accumulator, clip
+from exnihilo.train.step import Accumulator
 
 
 def in_group(size: int, function: Callable[..., None], *arguments: Any) -> None:
@@ -52,9 +52,9 @@ def uneven_rows(step: int) -> Batch:
 def write_gradients(out: Path) -> None:
     model = tiny_decoder().double()
     accumulator = Accumulator(model, causal, 1 if dist.is_initialized() else None)
+    norm = accumulator.gradients(uneven_rows(0), limit=0.01).norm
     sums = accumulator.gradients(uneven_rows(0))
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    norm = clip(accumulator.parameters, 0.01)
     rank = dist.get_rank() if dist.is_initialized() else 0
     numbers = torch.tensor([sums.loss, sums.weight, norm], dtype=torch.float64)
     save_file({**gradients, "numbers": numbers}, out / f"{rank}.safetensors")

@@ -13,7 +13,7 @@ from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
 from exnihilo.train.config import FitConfig, OptimizerConfig
 from exnihilo.train.optimizers import Optimizers
-from exnihilo.train.step import Accumulator, clip
+from exnihilo.train.step import Accumulator
 
 
 def uneven_batch() -> Batch:
@@ -27,11 +27,11 @@ def uneven_batch() -> Batch:
 
 
 def gradients(
-    batch: Batch, micro_rows: int | None, dtype: torch.dtype
+    batch: Batch, micro_rows: int | None, dtype: torch.dtype, limit: float | None = None
 ) -> tuple[nn.Module, torch.Tensor, float]:
     model = tiny_decoder().to(dtype)
     accumulator = Accumulator(model, causal, micro_rows)
-    sums = accumulator.gradients(batch)
+    sums = accumulator.gradients(batch, limit=limit)
     flat = torch.cat([p.grad.reshape(-1) for p in accumulator.parameters if p.grad is not None])
     return model, flat, sums.loss
 
@@ -67,8 +67,7 @@ def test_train_1_micro_batches_and_uneven_masks_equal_one_batch(micro_rows: int)
 
     stepped = []
     for rows in (None, micro_rows):
-        model, _, _ = gradients(batch, rows, torch.float64)
-        clip(list(model.parameters()), 1.0)
+        model, _, _ = gradients(batch, rows, torch.float64, limit=1.0)
         Optimizers(model, OptimizerConfig(weight_decay=0.1)).step(1.0)
         stepped.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
     assert (stepped[0] - stepped[1]).abs().max() < 1e-10
@@ -94,15 +93,14 @@ def test_train_1_a_batch_without_weight_gives_no_loss() -> None:
 
 def test_train_8_clipped_norm_is_the_limit_and_the_logged_one_is_before() -> None:
     batch = uneven_batch()
-    model, flat, _ = gradients(batch, 2, torch.float64)
-    expected = flat.norm().item()
-    limit = expected / 3
-    assert clip(list(model.parameters()), limit) == pytest.approx(expected, rel=1e-9)
-    after = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
-    assert after.norm().item() == pytest.approx(limit, rel=1e-5)
-    # Below the limit, and without one, gradients stay as they are.
-    assert clip(list(model.parameters()), 10 * limit) == pytest.approx(limit, rel=1e-5)
-    assert clip(list(model.parameters()), None) == pytest.approx(limit, rel=1e-5)
+    _, whole, _ = gradients(batch, 2, torch.float64)
+    expected = whole.norm().item()
+    accumulator = Accumulator(tiny_decoder().double(), causal, 2)
+    # Clipped; then below the limit, where the gradient stays as it is.
+    for limit, factor in ((expected / 3, 1 / 3), (expected * 3, 1.0)):
+        assert accumulator.gradients(batch, limit=limit).norm == pytest.approx(expected, rel=1e-9)
+        after = torch.cat([p.grad.reshape(-1) for p in accumulator.parameters if p.grad is not None])
+        assert torch.allclose(after, factor * whole, rtol=1e-9, atol=0)
     assert FitConfig().clip == 1.0
 
 

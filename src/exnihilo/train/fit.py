@@ -30,7 +30,7 @@ from exnihilo.train.inside import Inside
 from exnihilo.train.schedules import factor
 from exnihilo.train.sources import told
 from exnihilo.train.state import Counters, TrainingState
-from exnihilo.train.step import Accumulator, StepSums, clip
+from exnihilo.train.step import Accumulator, StepSums
 from exnihilo.train.telemetry import Peak, device_peak
 
 Validate = Callable[[], dict[str, float]]
@@ -190,13 +190,10 @@ class _Run:
             batch = self.source.next(step, self.model)
         except NotFinite as error:  # of a source that generates with the model
             return self._without_batch(step, error)
-        sums = self.accumulator.gradients(batch, self.work.stop_requested)
-        norm = float("nan")
-        if sums.weight == 0:
-            reason: str | None = "the loss has no weight in this batch"
-        else:
-            norm = clip(self.accumulator.parameters, self.config.clip)
-            reason = self.state.guard.judge(sums.loss, norm)
+        sums = self.accumulator.gradients(batch, self.work.stop_requested, self.config.clip)
+        reason: str | None = "the loss has no weight in this batch"
+        if sums.weight:
+            reason = self.state.guard.judge(sums.loss, sums.norm)
         tokens = int((batch.segments >= 0).sum())
         flops = 0.0
         if isinstance(self.model, Decoder):
@@ -204,7 +201,7 @@ class _Run:
         if reason is None:
             if self.state.guard.healthy:
                 self.state.proven()
-            with self.inside.measured(step + 1, norm):
+            with self.inside.measured(step + 1, sums.norm):
                 self.state.optimizers.step(self.state.rate * factor(self.config.schedule, step, self.steps))
             self.inside.accepted(sums)
             self.state.counters.tokens += tokens
@@ -217,13 +214,13 @@ class _Run:
         for remark in self.accumulator.take_remarks():
             self._say("out_of_memory", step + 1, remark)
         if reason is None:
-            self._log(step, sums, norm)
+            self._log(step, sums)
         else:
             self.state.counters.skipped += 1
             self._say("skipped", step + 1, f"skipped, {reason}")
         return sums
 
-    def _log(self, step: int, sums: StepSums, norm: float) -> None:
+    def _log(self, step: int, sums: StepSums) -> None:
         done = step + 1
         if not (done == 1 or done == self.steps or done % self.config.log_every == 0) or not self.leads:
             return
@@ -235,7 +232,7 @@ class _Run:
             loss=sums.loss,
             ema=self.state.average.value,
             lr=self.state.rate * factor(self.config.schedule, step, self.steps) * self.state.optimizers.lr,
-            grad_norm=norm,
+            grad_norm=sums.norm,
             tokens_per_second=rates.tokens,
             mfu=utilisation,
             time=self.state.meter.seconds,

@@ -27,12 +27,14 @@ class StepSums:
         weight: what it is the mean over.
         metrics: the objective's metrics as means over the same weight.
         stop: whether any rank was asked to stop.
+        norm: global norm of the gradient before it was clipped; NaN where the weight is 0.
     """
 
     loss: float
     weight: float
     metrics: dict[str, float]
     stop: bool
+    norm: float = float("nan")
 
 
 class Accumulator:
@@ -58,9 +60,11 @@ class Accumulator:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
 
-    def gradients(self, batch: Batch, stop: Callable[[], int | None] = lambda: None) -> StepSums:
+    def gradients(
+        self, batch: Batch, stop: Callable[[], int | None] = lambda: None, limit: float | None = None
+    ) -> StepSums:
         """Leave in every parameter's `grad` the gradient of `Σ total / Σ weight` over the whole batch and all
-        ranks.
+        ranks, scaled to a global norm of at most `limit` (None: any).
 
         With a weight of 0 the gradients are undefined and must not be used. `stop` is asked once this rank's
         gradients are there; ranks learn of each other's answer in the same exchange, so that all stop
@@ -93,12 +97,9 @@ class Accumulator:
         distributed.sum_gradients(self.parameters)
         if weight == 0:
             return StepSums(float("nan"), 0.0, {}, stops > 0)
-        with torch.no_grad():
-            for parameter in self.parameters:
-                if parameter.grad is not None:
-                    parameter.grad.div_(weight)
         means = {name: value / weight for name, value in zip(names, metrics, strict=True)}
-        return StepSums(total / weight, weight, means, stops > 0)
+        norm = _divide_and_clip(self.parameters, weight, limit)
+        return StepSums(total / weight, weight, means, stops > 0, norm)
 
     def take_remarks(self) -> list[str]:
         """What there was to remark since the last call."""
@@ -127,11 +128,16 @@ class Accumulator:
         self._remarks.append(f"out of memory with {before} rows at once; going on with {self.micro_rows}")
 
 
-def clip(parameters: Sequence[Tensor], limit: float | None) -> float:
-    """Scale gradients to a global norm of at most `limit` (None: any); returns the norm before."""
-    if limit is None:
-        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-    return float(nn.utils.clip_grad_norm_(parameters, limit))
+@torch.no_grad()
+def _divide_and_clip(parameters: Sequence[Tensor], weight: float, limit: float | None) -> float:
+    """Divide gradients by `weight` and scale them to a global norm of at most `limit` (None: any), both in one pass;
+    returns the norm in between."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = float(nn.utils.get_total_norm(gradients)) / weight
+    factor = 1.0 if limit is None or norm <= limit else limit / norm
+    for gradient in gradients:
+        gradient.mul_(factor / weight)
+    return norm
 
 
 def _row(loss: Loss, names: Sequence[str]) -> Tensor:

@@ -5,7 +5,8 @@ import mmap
 import pytest
 import torch
 
-from exnihilo.model.memory import PAGE, zeros
+from exnihilo.core.memory import LARGE_PAGE
+from exnihilo.model.memory import zeros
 
 CPU = torch.device("cpu")
 
@@ -23,13 +24,13 @@ def test_memory_is_zero_writable_and_its_own(columns: int, dtype: torch.dtype) -
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="the system has no large pages")
 def test_what_is_large_begins_with_a_page() -> None:
-    tensor = zeros((PAGE,), torch.float32, CPU)
-    assert tensor.data_ptr() % PAGE == 0
+    tensor = zeros((LARGE_PAGE,), torch.float32, CPU)
+    assert tensor.data_ptr() % LARGE_PAGE == 0
     rest = tensor[5:]
     del tensor
-    assert rest.fill_(2.0).sum() == 2 * (PAGE - 5), "a view keeps the memory"
+    assert rest.fill_(2.0).sum() == 2 * (LARGE_PAGE - 5), "a view keeps the memory"
 
 
 def test_without_large_pages_it_is_ordinary_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
-    assert not zeros((PAGE,), torch.float32, CPU).any()
+    assert not zeros((LARGE_PAGE,), torch.float32, CPU).any()

@@ -48,7 +48,7 @@ def by_kernel(heads: Tensor, queries: int, segments: Regrouping | None) -> Tenso
         outs.append(out.transpose(0, 1).reshape(-1, dim))
     if segments is None:
         return outs[0].view(queries, batch, length, dim).permute(1, 2, 0, 3)
-    places = segments.places(queries).t().flatten()
+    places = segments.places_by_token(queries)
     return torch.cat(outs).index_select(0, places).view(batch, length, queries, dim)
 
 
@@ -75,7 +75,7 @@ class _CausalAttention(torch.autograd.Function):
                 if ctx.needs_input_grad[0] and block.shape[2] <= KEPT_UP_TO:
                     kept.append(shares)
         if segments is not None:
-            places = segments.places(queries).t().flatten()
+            places = segments.places_by_token(queries)
             mixed = spread.index_select(0, places).view(batch, length, queries, dim)
         ctx.save_for_backward(given, mixed, *kept)
         ctx.count, ctx.segments = count, segments
@@ -141,7 +141,7 @@ def _spread_by_token(x: Tensor, segments: Regrouping) -> Tensor:
     """`[B, T, J, E]` as slots `[J · S, E]` with nothing in filler, from which nothing flows back."""
     rows = x.reshape(-1, x.shape[-1])
     slots = rows.new_zeros(x.shape[2] * len(segments.slots), x.shape[-1])
-    return slots.index_copy_(0, segments.places(x.shape[2]).t().flatten(), rows)
+    return slots.index_copy_(0, segments.places_by_token(x.shape[2]), rows)
 
 
 def _parts(block: Tensor, queries: int) -> tuple[Tensor, Tensor, Tensor]:

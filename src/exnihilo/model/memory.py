@@ -10,19 +10,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Of one large page. Read in pages of 4 KiB, 250 MB came at 36 GB/s, in large ones at 50 (two cores, a cache of 200 MB).
-PAGE = 2 * 2**20
+from exnihilo.core.memory import LARGE_PAGE
 
 
 def zeros(sizes: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, in large pages on a CPU whose system has them; each page is taken as a whole where it is first written."""
+    """Zeros, in large pages on a CPU whose system has them; each page is taken as a whole where it is first written.
+
+    Read in pages of 4 KiB, 250 MB came at 36 GB/s, in large ones at 50 (two cores, a cache of 200 MB).
+    """
     size = math.prod(sizes) * dtype.itemsize
     advice = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux
-    if device.type != "cpu" or advice is None or size < PAGE:
+    if device.type != "cpu" or advice is None or size < LARGE_PAGE:
         return torch.zeros(*sizes, dtype=dtype, device=device)
-    memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel without them
         memory.madvise(advice)
     whole = torch.frombuffer(memory, dtype=torch.uint8)
-    start = -whole.data_ptr() % PAGE
+    start = -whole.data_ptr() % LARGE_PAGE
     return whole[start : start + size].view(dtype).view(*sizes)

@@ -58,6 +58,10 @@ class Regrouping:
             self._places[heads] = first + head * lengths[block]
         return self._places[heads]
 
+    def places_by_token(self, heads: int) -> Tensor:
+        """The same token by token, `[N · H]`."""
+        return self.places(heads).t().flatten()
+
 
 def regroup(segments: Tensor) -> Regrouping | None:
     """How to regroup rows with these segments `[B, T]`; None where every row is one segment.
@@ -73,7 +77,7 @@ def regroup(segments: Tensor) -> Regrouping | None:
     lengths = torch.diff(starts, append=starts.new_tensor([rows * length]))
     sizes = torch.tensor(_sizes(length), device=segments.device)
     bucket_of = torch.bucketize(lengths, sizes)
-    slots, kept, filled = [], [], 0
+    slots, blocks, filled = [], [], 0
     back = torch.empty(rows * length, dtype=torch.long, device=segments.device)
     for bucket in torch.unique(bucket_of).tolist():
         size = int(sizes[bucket])
@@ -83,9 +87,9 @@ def regroup(segments: Tensor) -> Regrouping | None:
         real = offset < end[:, None]
         back[tokens[real]] = filled + real.flatten().nonzero()[:, 0]
         slots.append(tokens.flatten())
-        kept.append((len(start), size))
+        blocks.append((len(start), size))
         filled += len(start) * size
-    return Regrouping(torch.cat(slots), back, kept)
+    return Regrouping(torch.cat(slots), back, blocks)
 
 
 def _sizes(length: int) -> list[int]:

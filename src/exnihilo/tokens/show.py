@@ -81,8 +81,9 @@ def documents(folder: Path, split: str, number: int) -> View:
 
 
 def document_rows(folder: Path, split: str, number: int, length: int, seed: int) -> View:
-    """Row `number` as `pretrain` cuts it from this token set alone, in a run with this seed: row i of step s of
-    a run with r rows a step is number r·s + i."""
+    """Row `number` as `pretrain` cuts it from this token set alone, in a run with this seed and `length_warmup: 0`: row
+    i of step s of a run with r rows a step is number r·s + i. A warm-up, which needs the run's steps to be known,
+    makes rows of two pieces first, and visits the whole ones in another order."""
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import TokenSet

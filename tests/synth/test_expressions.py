@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from exnihilo.synth.expressions import BUILTINS, arithmetic, expression, sequenc
 from exnihilo.synth.live import judge
 from exnihilo.verify.check import check
 
+OPERATIONS = (ast.Call, ast.BinOp, ast.Subscript)
+
 
 @pytest.mark.parametrize("grow", [arithmetic, sequence])
 def test_steps_lead_to_the_value_python_gives(grow: object) -> None:
@@ -33,6 +36,10 @@ def test_steps_lead_to_the_value_python_gives(grow: object) -> None:
         for before, after in e.steps:
             assert repr(eval(before, {"__builtins__": {}}, BUILTINS)) == after
         assert e.steps[-1][1] == repr(e.value)
+        assert e.forms[0] == e.source and e.forms[-1] == repr(e.value)
+        assert all(eval(form, {"__builtins__": {}}, BUILTINS) == e.value for form in e.forms)
+        operations = [sum(isinstance(node, OPERATIONS) for node in ast.walk(ast.parse(f))) for f in e.forms]
+        assert operations == list(range(len(e.forms)))[::-1]  # each step does one
     assert len({e.structure for e in known}) > 60
 
 

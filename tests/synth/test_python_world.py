@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -107,8 +108,8 @@ def test_some_demonstrations_show_their_steps_and_most_do_not(world: Rows) -> No
         for row in world["train"]
         if row["meta"]["family"] in WORKED  # type: ignore[index]
     ]
-    composite = [reply for reply in replies if "It is" in reply or "So it is" in reply]
-    worked = sum("So it is" in reply for reply in composite) / len(composite)
+    composite = [reply for reply in replies if re.search("It is|So it is|, which is", reply)]
+    worked = sum(not reply.startswith("It is") for reply in composite) / len(composite)
     assert 0.25 < worked < 0.55
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from exnihilo.synth.expressions import WORDS, arithmetic, expression, sequence
+from exnihilo.synth.expressions import WORDS, Expression, arithmetic, expression, sequence
 from exnihilo.synth.question import Question, code, words
 
 _VALUE = (
@@ -26,7 +26,7 @@ def value_question(rng: random.Random, family: str) -> Question | None:
     if found is None or len(found.source) > 60:
         return None
     answer = repr(found.value)
-    steps = ", ".join(f"`{before}` is `{after}`" for before, after in found.steps)
+    worked = (_step_by_step if family == "arithmetic" else _rest_by_rest)(found)
     # One step is worked out by saying it, so that its two replies are one, in the words that longer ones use.
     single = len(found.steps) == 1
     return Question(
@@ -35,9 +35,24 @@ def value_question(rng: random.Random, family: str) -> Question | None:
         rng.choice(_VALUE).format(found.source),
         answer,
         code(answer),
-        f"{steps}." if single else f"It is `{answer}`.",
-        f"{steps}." if single else f"{steps}. So it is `{answer}`.",
+        worked if single else f"It is `{answer}`.",
+        worked,
     )
+
+
+def _step_by_step(found: Expression) -> str:
+    """Each step by itself, as the fact that it is: sums are known by heart."""
+    steps = ", ".join(f"`{before}` is `{after}`" for before, after in found.steps)
+    return f"{steps}." if len(found.steps) == 1 else f"{steps}. So it is `{found.forms[-1]}`."
+
+
+def _rest_by_rest(found: Expression) -> str:
+    """All that is left after each step, so that it is always plain what comes next, and whether anything does.
+
+    Of lists there are few facts to know; but of `x[1:][1:]`, of a structure that is never shown, a model that had
+    learned single steps took the second slice a third time.
+    """
+    return f"`{found.source}` is " + ", which is ".join(f"`{form}`" for form in found.forms[1:]) + "."
 
 
 def truth_question(rng: random.Random) -> Question | None:

@@ -30,6 +30,7 @@ class Expression:
     value: Any
     structure: str  # the tree with literals replaced by their types
     steps: tuple[tuple[str, str], ...]  # (what is reduced, to what), innermost first
+    forms: tuple[str, ...]  # the source, what is left of it after each step, and its value
 
 
 def evaluate(tree: ast.expr) -> Any:
@@ -42,8 +43,8 @@ def expression(source: str) -> Expression | None:
     """Work an expression out; None where it raises or takes more than `MAX_STEPS` steps."""
     tree = ast.parse(source, mode="eval").body
     structure = _structure(tree)
-    source = ast.unparse(tree)
     steps: list[tuple[str, str]] = []
+    forms = [ast.unparse(tree)]
     while not _is_literal(tree):
         if len(steps) == MAX_STEPS:
             return None
@@ -53,7 +54,8 @@ def expression(source: str) -> Expression | None:
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
         steps.append(reducer.step)
-    return Expression(source, ast.literal_eval(tree), structure, tuple(steps))
+        forms.append(ast.unparse(tree))
+    return Expression(forms[0], ast.literal_eval(tree), structure, tuple(steps), tuple(forms))
 
 
 class _ReduceOne(ast.NodeTransformer):

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import quality, quality_peer
 from benchmarks.harness import OURS
-from benchmarks.quality import ENGLISH, Budget
+from benchmarks.quality import CHINESE, ENGLISH, Budget
 from benchmarks.quality_peer import train_peer
 from exnihilo.core.files import write_json
 from exnihilo.core.jsonl import write_jsonl
@@ -112,6 +112,15 @@ def test_a_text_is_probed_once_and_every_seed_gets_the_steps_that_fit(
     )
     assert all(check.ok for check in case.checks), case.checks
     assert json.loads((tmp_path / "quality/english/rate.json").read_text()) == {"rate": 2e-3}
+
+
+def test_of_a_short_text_the_best_point_counts(
+    played: Played, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCORES, "ours-1-0.5", 1.4)
+    case = quality._case(CHINESE, Budget(180.0, 600.0, (1,), (), shares=(1.0, 0.5)), 1e-3)
+    assert played.steps_of("ours-1") == [1396] and played.steps_of("ours-1-0.5") == [698]
+    assert case.values[OURS] == [1.4]
 
 
 def test_a_run_that_is_compiled_is_planned_by_a_probe_that_is(played: Played, peer: Any) -> None:

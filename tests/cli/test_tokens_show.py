@@ -48,7 +48,7 @@ def test_rows_documents_splits_and_conversations(call: Call, tokens: Path) -> No
     assert "[[2|<|end|>]]" in chat
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "sft"])
+@pytest.mark.parametrize("verb", ["pretrain", "sft", "pretrain with a warm-up"])
 def test_a_row_is_what_a_run_with_that_seed_trains_on(
     call: Call, tokens: Path, here: Path, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_row_is_what_a_run_with_that_seed_trains_on(
     from exnihilo.tokens.sampler import DocumentRows
 
     seen: dict[int, list[list[int]]] = {}
-    source = DocumentRows if verb == "pretrain" else ConversationRows
+    source = ConversationRows if verb == "sft" else DocumentRows
     real = source.next
 
     def recorded(self: object, step: int, model: object = None) -> object:
@@ -66,7 +66,8 @@ def test_a_row_is_what_a_run_with_that_seed_trains_on(
 
     monkeypatch.setattr(source, "next", recorded)
     shape = ["--model.depth", 1, "--model.width", 16, "--model.heads", 1, "--model.hidden", 16]
-    trained = ["--steps", 2, "--rows", 2, "--length", 8, "--seed", 5, "--validation_rows", 0]
+    length = 128 if "warm-up" in verb else 8  # shorter ones are not made of pieces
+    trained = ["--steps", 2, "--rows", 2, "--length", length, "--seed", 5, "--validation_rows", 0]
     pretrained = call("pretrain", "--tokens", tokens, *shape, *trained, "--out", "base")
     assert pretrained[0] == 0, pretrained[2]
     shown: list[object] = [tokens, "--length", 8]
@@ -77,10 +78,24 @@ def test_a_row_is_what_a_run_with_that_seed_trains_on(
         tuned = call("sft", "--model", "base", "--examples", "sums.jsonl", *trained, "--out", "tuned")
         assert tuned[0] == 0, tuned[2]
         shown = ["sums.jsonl", "--length", 8, "--tokenizer", tokens / "tokenizer"]
+    if "warm-up" in verb:
+        shown = ["base"]
     for number in range(4):
-        got = json.loads(call("tokens", "show", *shown, "--row", number, "--seed", 5, "--json")[1])
+        code, out, err = call("tokens", "show", *shown, "--row", number, "--seed", 5, "--json")
+        assert code == 0, err
+        got = json.loads(out)
         inputs = [one["id"] for one in got["tokens"] if one["position"] >= 0 or one["segment"] < 0]
         assert inputs == seen[number // 2][number % 2]
+    if "warm-up" in verb:
+        assert "row 1 of step 2 of base: 128 positions, 2 rows a step" in got["title"]
+        assert json.loads((here / "base/manifest.json").read_text())["metrics"]["phases"] == ["1:64"]
+        assert "--document: a model has read rows" in call("tokens", "show", "base", "--document", 0)[2]
+        (tokens / "more").write_text("x")
+        code, _, err = call("tokens", "show", "base")
+        assert code == 3 and "no longer what base was trained on" in err
+    elif verb == "sft":
+        code, _, err = call("tokens", "show", "tuned")
+        assert code == 3 and "tuned: made by sft; give a model that pretrain made" in err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from exnihilo.cli.options import LOOK, Json
+from exnihilo.core.artifact import MANIFEST, read_manifest
 from exnihilo.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def show(
     folder: Path,
     /,
     *,
-    row: Annotated[int | None, Parameter(help="a row as training packs it; default 0")] = None,
+    row: Annotated[int | None, Parameter(help="a row as training packs it, from 0; default 0")] = None,
     document: Annotated[
         int | None, Parameter(help="a document or conversation by its number, from 0")
     ] = None,
@@ -39,8 +40,8 @@ def show(
     tokenizer: Annotated[
         Path | None, Parameter(help="folder of a model or tokenizer, for conversations")
     ] = None,
-    length: Annotated[int, Parameter(help="positions of a row")] = 256,
-    seed: Annotated[int, Parameter(help="seed of the run whose rows they are")] = 1,
+    length: Annotated[int, Parameter(help="positions of a row, for token sets and conversations")] = 256,
+    seed: Annotated[int, Parameter(help="seed of the run whose rows they are, likewise")] = 1,
     table: Annotated[
         bool, Parameter(negative="", show_default=False, help="one line a token, with id and weight")
     ] = False,
@@ -51,7 +52,7 @@ def show(
     Parameters
     ----------
     folder
-        a token set, or a file or folder of conversations
+        a model that `pretrain` made, a token set, or a file or folder of conversations
     """
     from exnihilo.tokens.show_view import print_view
     from exnihilo.tokens.show_view import table as as_table
@@ -84,6 +85,12 @@ def _view(
     from exnihilo.tokens import show as views
     from exnihilo.tokens.shards import INDEX
 
+    if (folder / MANIFEST).is_file() and read_manifest(folder)["kind"] == "model":
+        from exnihilo.train.pretrain import rows_read
+
+        if document is not None:
+            raise ConfigError("--document: a model has read rows; give the token set for its documents")
+        return views.row_read(rows_read(folder), Tokenizer.load(folder), row, str(folder))
     if (folder / INDEX).is_file():
         if tokenizer is not None:
             raise ConfigError("--tokenizer: a token set has its own; leave it out")

@@ -15,6 +15,7 @@ from exnihilo.core.seeds import derive
 if TYPE_CHECKING:
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.batch import Batch
+    from exnihilo.tokens.sampler import DocumentRows
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,18 @@ def documents(folder: Path, split: str, number: int) -> View:
     return View(title, _sequence(ids, mask, tokenizer, source))
 
 
+def row_read(rows: DocumentRows, tokenizer: Tokenizer, number: int, name: str) -> View:
+    """Row `number` of those that a run read: row i of its step s (from 0) with r rows a step is number r·s + i."""
+    if number < 0:
+        raise ConfigError(f"--row: {number}; give 0 for the first")
+    step, row = divmod(number, rows.rows)
+    title = f"row {row} of step {step + 1} of {name}: {rows.length} positions, {rows.rows} rows a step"
+    return View(title, _row(rows.next(step).rows(row, row + 1), tokenizer, rows.sources))
+
+
 def document_rows(folder: Path, split: str, number: int, length: int, seed: int) -> View:
-    """Row `number` as `pretrain` cuts it from this token set alone, in a run with this seed and `length_warmup: 0`: row
-    i of step s of a run with r rows a step is number r·s + i. A warm-up, which needs the run's steps to be known,
-    makes rows of two pieces first, and visits the whole ones in another order."""
+    """Row `number` as `pretrain` cuts it from this token set alone, in a run with this seed and `length_warmup: 0`;
+    counted as for `row_read`."""
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import TokenSet
@@ -121,7 +130,7 @@ def conversation(file: Path, tokenizer: Tokenizer, number: int) -> View:
 
 def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int, seed: int) -> View:
     """Row `number` as `sft` packs the conversations of a file or folder of examples, in a run with this seed:
-    counted as for `document_rows`, without rows of replay."""
+    counted as for `row_read`, without rows of replay."""
     from exnihilo.examples.conversation import fault
     from exnihilo.examples.encode import Encoded, encode
     from exnihilo.examples.formats import read_conversations

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from exnihilo.core.config import Count, TokensRef, why
+from exnihilo.core.errors import Refused
 from exnihilo.core.seeds import derive as derive_seed
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 from exnihilo.train.config import COMPILE, COMPILE_WHY, COSMETIC, HORIZON, Compile, FitConfig, ModelShape
 
 if TYPE_CHECKING:
-    from exnihilo.tokens.sampler import Phase
+    from exnihilo.tokens.sampler import DocumentRows, Phase
     from exnihilo.tokens.shards import TokenSet
     from exnihilo.train.budget import Plan
     from exnihilo.train.validation import HeldOut
@@ -199,6 +201,7 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
         "parameters": plan.decoder.parameters,
         "rows": plan.rows,
         "length": plan.length,
+        "phases": [str(phase) for phase in rows.phases],
         **result.summary(),
         "epochs": epochs,
         "derived": plan.reasons,
@@ -212,6 +215,34 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
         f"held out: {measured}" if measured else "no held-out text, so no validation",
         *([f"held out by source, {by_origin}"] if by_origin else []),
     ]
+
+
+def rows_read(model: Path) -> DocumentRows:
+    """What the run that made a model read, step by step.
+
+    Raises Refused where `pretrain` did not make it, or where what it read is not there as it was.
+    """
+    from exnihilo.core.artifact import Artifact, content_of
+    from exnihilo.tokens.sampler import DocumentRows, Phase
+
+    made = Artifact.open(model, kind="model").manifest
+    if made["do"] != "pretrain" or "phases" not in made["metrics"]:
+        raise Refused(f"{model}: made by {made['do']}; give a model that pretrain made, or a token set")
+    folders = []
+    for one in made["inputs"]:
+        folder = Path(os.path.normpath(model / one["path"]))
+        if content_of(folder)[1] != one["content"]:
+            raise Refused(f"{folder}: no longer what {model} was trained on; make both again")
+        folders.append(folder)
+    metrics = made["metrics"]
+    return DocumentRows(
+        _token_sets(folders, verify=False),
+        made["config"]["weights"],
+        metrics["rows"],
+        metrics["length"],
+        derive_seed(derive_seed(made["seed"], "pretrain"), "order"),
+        [Phase.of(text) for text in metrics["phases"]],
+    )
 
 
 def _phases(warmup: float, steps: int, length: int) -> list[Phase]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
-from functools import cache
 
 SAYINGS = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 # Numbers of malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 LARGE_PAGE, LARGE_BYTES = 2 << 20, 2 << 30
+
+_keeping = False
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -25,7 +26,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in SAYINGS)
 
 
-@cache
+def keeps_freed_memory() -> bool:
+    """Whether `keep_freed_memory` took effect."""
+    return _keeping
+
+
 def keep_freed_memory() -> None:
     """Have this process keep the memory it frees, so that its next step need not fetch it from the system again.
 
@@ -33,8 +38,10 @@ def keep_freed_memory() -> None:
     training step took 0.88 of its time (2.6M parameters, compiled), with the same peak memory. The first 2 GiB are
     asked for in large pages. Only glibc can be told so; elsewhere, and the second time, nothing happens.
     """
-    if platform.libc_ver()[0] != "glibc":
+    global _keeping
+    if _keeping or platform.libc_ver()[0] != "glibc":
         return
+    _keeping = True
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import torch
 import torch.nn.functional as F
@@ -152,8 +152,8 @@ class Reading:
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
-        depth = len(spans[0].store)
-        self.layers = [_ReadingLayer(spans, layer) for layer in range(depth)]
+        runs = [list(run) for _, run in groupby(spans, key=_alike)]
+        self.layers = [_ReadingLayer(runs, layer) for layer in range(len(spans[0].store))]
 
     def positions(self, new: int) -> Tensor:
         """Positions `[1, N]`."""
@@ -165,25 +165,38 @@ class Reading:
         return torch.cat(ranges)[None]
 
 
+def _alike(span: Span) -> tuple[int, int]:
+    """Equal for spans that one call of attention can read: they are equally long, and nothing comes before them."""
+    first = span.held == 0 and span.prefix is None
+    return len(span.tokens), 0 if first else id(span)
+
+
 @dataclass(frozen=True)
 class _ReadingLayer:
-    spans: Sequence[Span]
+    runs: Sequence[list[Span]]  # neighbours that are read by one call
     layer: int
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `CachedAttention`; B is 1."""
         mixed, start = [], 0
-        for span in self.spans:
-            stop = start + len(span.tokens)
-            end = span.held + len(span.tokens)
-            seen = []
-            for kind, new in enumerate((key, value)):
-                store = span.store[self.layer, kind]
-                store[:, span.held : end] = new[0, start:stop].transpose(0, 1)
-                held = store[:, :end]
-                if span.prefix is not None:
-                    held = torch.cat((span.prefix.store[self.layer, kind], held), 1)
-                seen.append(held[None])
-            mixed.append(causal_attention(query[:, start:stop], seen[0], seen[1]))
+        for run in self.runs:
+            stop = start + len(run) * len(run[0].tokens)
+            # The tokens of each span: [spans, T, heads, D].
+            parts = [x[0, start:stop].view(len(run), -1, *x.shape[2:]) for x in (query, key, value)]
+            seen = [self._keep(run, kind, parts[1 + kind]) for kind in (0, 1)]
+            mixed.append(causal_attention(parts[0], seen[0], seen[1]).flatten(0, 1)[None])
             start = stop
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed, 1)
+
+    def _keep(self, run: list[Span], kind: int, new: Tensor) -> Tensor:
+        """Keep keys or values `[spans, T, kv_heads, D]`; all that the spans attend to, `[spans, kv_heads, n, D]`."""
+        new = new.transpose(1, 2)
+        for span, tokens in zip(run, new, strict=True):
+            span.store[self.layer, kind, :, span.held : span.held + tokens.shape[1]] = tokens
+        span = run[0]
+        if len(run) > 1:
+            return new
+        held = span.store[self.layer, kind, :, : span.held + new.shape[2]]
+        if span.prefix is not None:
+            held = torch.cat((span.prefix.store[self.layer, kind], held), 1)
+        return held[None]

@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 ZEROS = FAULTS.replace(
-    "np.ones(16 << 20, dtype=np.float32)", "zeros((16 << 20,), torch.float32, CPU)"
+    "np.ones(16 << 20, dtype=np.float32)", "zeros((16 << 20,), torch.float32, CPU).fill_(1)"
 ).replace(
     "import numpy as np", "import torch; from exnihilo.model.memory import zeros; CPU = torch.device('cpu')"
 )

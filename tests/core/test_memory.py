@@ -15,7 +15,7 @@ from exnihilo.core.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
     keep_freed_memory()
-for _ in range(5):
+for _ in range(30):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     del_me = np.ones(16 << 20, dtype=np.float32)
     del del_me
@@ -31,7 +31,7 @@ ZEROS = FAULTS.replace(
 
 
 def faults(how: str, program: str = FAULTS) -> int:
-    """Page faults of using 64 MiB for the fifth time."""
+    """Page faults of using 64 MiB for the thirtieth time."""
     done = subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True)
     return int(done.stdout)
 

@@ -90,6 +90,8 @@ def test_a_row_is_what_a_run_with_that_seed_trains_on(
         assert "row 1 of step 2 of base: 128 positions, 2 rows a step" in got["title"]
         assert json.loads((here / "base/manifest.json").read_text())["metrics"]["phases"] == ["1:64"]
         assert "--document: a model has read rows" in call("tokens", "show", "base", "--document", 0)[2]
+        beyond = call("tokens", "show", "base", "--row", 4)
+        assert beyond[0] == 2 and "--row: 4, and there are 4 rows that base read; give 0 to 3" in beyond[2]
         (tokens / "more").write_text("x")
         code, _, err = call("tokens", "show", "base")
         assert code == 3 and "no longer what base was trained on" in err

@@ -90,7 +90,7 @@ def _view(
 
         if document is not None:
             raise ConfigError("--document: a model has read rows; give the token set for its documents")
-        return views.row_read(rows_read(folder), Tokenizer.load(folder), row, str(folder))
+        return views.row_read(*rows_read(folder), Tokenizer.load(folder), row, str(folder))
     if (folder / INDEX).is_file():
         if tokenizer is not None:
             raise ConfigError("--tokenizer: a token set has its own; leave it out")

@@ -81,10 +81,10 @@ def documents(folder: Path, split: str, number: int) -> View:
     return View(title, _sequence(ids, mask, tokenizer, source))
 
 
-def row_read(rows: DocumentRows, tokenizer: Tokenizer, number: int, name: str) -> View:
-    """Row `number` of those that a run read: row i of its step s (from 0) with r rows a step is number r·s + i."""
-    if number < 0:
-        raise ConfigError(f"--row: {number}; give 0 for the first")
+def row_read(rows: DocumentRows, steps: int, tokenizer: Tokenizer, number: int, name: str) -> View:
+    """Row `number` of those that a run read: row i of its step s (from 0) with r rows a step is number r·s + i. Raises
+    ConfigError where its `steps` steps read none of that number."""
+    _check_number("--row", number, steps * rows.rows, f"rows that {name} read")
     step, row = divmod(number, rows.rows)
     title = f"row {row} of step {step + 1} of {name}: {rows.length} positions, {rows.rows} rows a step"
     return View(title, _row(rows.next(step).rows(row, row + 1), tokenizer, rows.sources))

@@ -217,8 +217,8 @@ def run(config: PretrainConfig, inputs: Inputs, work: Workspace) -> None:
     ]
 
 
-def rows_read(model: Path) -> DocumentRows:
-    """What the run that made a model read, step by step.
+def rows_read(model: Path) -> tuple[DocumentRows, int]:
+    """What the run that made a model read, step by step, and how many steps that were.
 
     Raises Refused where `pretrain` did not make it, or where what it read is not there as it was.
     """
@@ -235,7 +235,7 @@ def rows_read(model: Path) -> DocumentRows:
             raise Refused(f"{folder}: no longer what {model} was trained on; make both again")
         folders.append(folder)
     metrics = made["metrics"]
-    return DocumentRows(
+    rows = DocumentRows(
         _token_sets(folders, verify=False),
         made["config"]["weights"],
         metrics["rows"],
@@ -243,6 +243,7 @@ def rows_read(model: Path) -> DocumentRows:
         derive_seed(derive_seed(made["seed"], "pretrain"), "order"),
         [Phase.of(text) for text in metrics["phases"]],
     )
+    return rows, int(metrics["steps"])
 
 
 def _phases(warmup: float, steps: int, length: int) -> list[Phase]:

@@ -100,7 +100,7 @@ def document_rows(folder: Path, split: str, number: int, length: int, seed: int)
     if number < 0:
         raise ConfigError(f"--row: {number}; give 0 for the first")
     tokens = TokenSet.open(folder, split, verify=False)
-    rows = DocumentRows([tokens], None, 1, length, _order(seed, "pretrain"))
+    rows = DocumentRows([tokens], None, 1, length, order_seed(seed, "pretrain"))
     title = f"row {number} of {folder}, split {split}: {length} positions, seed {seed}"
     return View(title, _row(rows.next(number), Tokenizer.load(tokens.tokenizer), rows.sources))
 
@@ -153,7 +153,7 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
         [(ids.ids, ids.mask) for _, ids in fitting],
         1,
         length,
-        _order(seed, "sft"),
+        order_seed(seed, "sft"),
         pad=tokenizer.pad,
         labels=[str(one.meta.get("family") or one.meta.get("source") or "") for one, _ in fitting],
     )
@@ -161,7 +161,7 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
     return View(title, _row(rows.next(number), tokenizer, rows.sources))
 
 
-def _order(seed: int, verb: str) -> int:
+def order_seed(seed: int, verb: str) -> int:
     """The seed of the order of data in a run with this seed: a stage's own is derived from its verb first."""
     return derive(derive(seed, verb), "order")
 

@@ -224,6 +224,7 @@ def rows_read(model: Path) -> tuple[DocumentRows, int]:
     """
     from exnihilo.core.artifact import Artifact, content_of
     from exnihilo.tokens.sampler import DocumentRows, Phase
+    from exnihilo.tokens.show import order_seed
 
     made = Artifact.open(model, kind="model").manifest
     if made["do"] != "pretrain" or "phases" not in made["metrics"]:
@@ -240,7 +241,7 @@ def rows_read(model: Path) -> tuple[DocumentRows, int]:
         made["config"]["weights"],
         metrics["rows"],
         metrics["length"],
-        derive_seed(derive_seed(made["seed"], "pretrain"), "order"),
+        order_seed(made["seed"], "pretrain"),
         [Phase.of(text) for text in metrics["phases"]],
     )
     return rows, int(metrics["steps"])

@@ -1,25 +1,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from exnihilo.train.muon import Muon, orthogonalise
+from exnihilo.train.muon import JORDAN, POLAR_EXPRESS, Muon, Quintic, orthogonalise
 
 SHAPES = [(24, 24), (24, 33), (24, 36), (24, 64), (10, 90)]
 
 
-def newton_schulz(matrix: Tensor, steps: int) -> Tensor:
+def newton_schulz(matrix: Tensor, quintics: Sequence[Quintic], safety: float = 1.0) -> Tensor:
     """The iteration as it is written in the literature, one matrix, float64."""
     x = matrix.double()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
-    x = x / x.norm().clamp(min=1e-7)
-    for _ in range(steps):
-        a = x @ x.T
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    x = x / (safety * x.norm()).clamp(min=1e-7)
+    for a, b, c in quintics:
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
     return x.T if tall else x
 
 
@@ -29,17 +30,25 @@ def reference_step(
     momentum = mu * momentum + (1 - mu) * gradient
     update = mu * momentum + (1 - mu) * gradient if nesterov else momentum
     scale = math.sqrt(max(1.0, weight.shape[0] / weight.shape[1]))
-    return weight * (1 - lr * decay) - lr * scale * newton_schulz(update, 5), momentum
+    return weight * (1 - lr * decay) - lr * scale * newton_schulz(
+        update, [(3.4445, -4.7750, 2.0315)] * 5
+    ), momentum
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 8])
-def test_orthogonalise_equals_the_plain_iteration(shape: tuple[int, int], steps: int) -> None:
+@pytest.mark.parametrize(
+    ("quintics", "safety"), [(JORDAN, 1.0), (POLAR_EXPRESS, 1.02)], ids=["jordan", "polar"]
+)
+def test_orthogonalise_equals_the_plain_iteration(
+    shape: tuple[int, int], steps: int, quintics: Sequence[Quintic], safety: float
+) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     matrices[1, :, 0] *= 1e3  # ill-conditioned: one singular value far above the others
-    expected = torch.stack([newton_schulz(matrix, steps) for matrix in matrices])
-    assert (orthogonalise(matrices.double(), steps) - expected).abs().max() < 1e-10
-    relative = (orthogonalise(matrices, steps).double() - expected).norm() / expected.norm()
+    chain = [quintics[min(step, len(quintics) - 1)] for step in range(steps)]
+    expected = torch.stack([newton_schulz(matrix, chain, safety) for matrix in matrices])
+    assert (orthogonalise(matrices.double(), steps, quintics) - expected).abs().max() < 1e-10
+    relative = (orthogonalise(matrices, steps, quintics).double() - expected).norm() / expected.norm()
     assert relative < 1e-4
 
 
@@ -48,6 +57,77 @@ def test_singular_values_come_near_one_and_zero_stays_zero() -> None:
     values = torch.linalg.svdvals(orthogonalise(matrices, 5))
     assert values.min() > 0.6 and values.max() < 1.3
     assert torch.equal(orthogonalise(torch.zeros(1, 8, 20), 5), torch.zeros(1, 8, 20))
+
+
+def test_polar_express_comes_nearer_to_one_and_from_smaller_values() -> None:
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.linalg.qr(torch.randn(40, 40, generator=generator))[0] for _ in range(2))
+    # 0.002 to 1 after division by the norm
+    wanted = torch.logspace(-2.3, 0.3, 40)
+    matrix = (left * wanted) @ right
+    matrix = matrix / matrix.norm()
+    values = torch.linalg.svdvals(orthogonalise(matrix[None], 5, POLAR_EXPRESS))
+    assert values.min() > 0.85 and values.max() < 1.15
+    plain = torch.linalg.svdvals(orthogonalise(matrix[None], 5))
+    assert plain.min() < 0.6 and plain.max() > 1.15
+
+
+def normuon_reference(
+    weight: Tensor, momentum: Tensor, average: Tensor, gradient: Tensor, *, lr: float, mu: float, beta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One matrix, as the paper writes it, but for the norm, which stays that of the orthogonalised update."""
+    momentum = mu * momentum + (1 - mu) * gradient
+    update = newton_schulz(mu * momentum + (1 - mu) * gradient, POLAR_EXPRESS, 1.02)
+    average = beta * average + (1 - beta) * (update**2).mean(1)
+    equal = update / average.sqrt()[:, None]
+    equal = equal * update.norm() / equal.norm()
+    return weight - lr * math.sqrt(max(1.0, weight.shape[0] / weight.shape[1])) * equal, momentum, average
+
+
+def test_normuon_equals_a_float64_reference_for_wide_tall_and_fused_matrices() -> None:
+    generator = torch.Generator().manual_seed(5)
+    shapes, blocks = [(8, 8), (8, 20), (20, 8), (40, 8)], [1, 1, 1, 2]
+    parameters = [
+        torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes
+    ]
+    parameters[3].blocks = 2  # type: ignore[attr-defined]
+    weights = [[w.clone() for w in p.detach().chunk(k)] for p, k in zip(parameters, blocks, strict=True)]
+    states = [[(torch.zeros_like(w), torch.zeros(len(w)).double()) for w in parts] for parts in weights]
+    optimizer = Muon(parameters, lr=0.03, momentum=0.9, quintics=POLAR_EXPRESS, neuron_beta=0.95)
+    for _ in range(3):
+        for parts, kept, parameter in zip(weights, states, parameters, strict=True):
+            # Rows of very different sizes, which a neuron's own average is for.
+            scale = torch.logspace(-2, 2, len(parameter), dtype=torch.float64)[:, None]
+            parameter.grad = scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            for i, gradient in enumerate(parameter.grad.chunk(len(parts))):
+                parts[i], *state = normuon_reference(parts[i], *kept[i], gradient, lr=0.03, mu=0.9, beta=0.95)
+                kept[i] = (state[0], state[1])
+        optimizer.step()
+    for parameter, parts in zip(parameters, weights, strict=True):
+        assert (parameter - torch.cat(parts)).abs().max() < 1e-12
+
+
+def test_normuon_moves_every_neuron_alike_and_the_matrix_as_far_as_muon() -> None:
+    generator = torch.Generator().manual_seed(6)
+    gradient = torch.randn(12, 60, generator=generator)
+    gradient[:6] = gradient[:1]  # six neurons that want the same: orthogonal, each moves a sixth as much
+    moved = []
+    for beta in (None, 0.95):
+        parameter = torch.nn.Parameter(torch.zeros(12, 60))
+        parameter.grad = gradient.clone()
+        Muon([parameter], lr=1.0, quintics=POLAR_EXPRESS, neuron_beta=beta).step()
+        moved.append(parameter.detach())
+    plain, normal = (m.norm(dim=1) for m in moved)
+    assert plain.max() > 2 * plain.min()
+    assert normal.max() < 1.01 * normal.min()
+    assert torch.isclose(moved[0].norm(), moved[1].norm(), rtol=1e-4)
+
+
+def test_normuon_leaves_a_matrix_without_gradient_as_it_is() -> None:
+    parameter = torch.nn.Parameter(torch.ones(4, 6))
+    parameter.grad = torch.zeros(4, 6)
+    Muon([parameter], lr=1.0, quintics=POLAR_EXPRESS, neuron_beta=0.95).step()
+    assert torch.equal(parameter, torch.ones(4, 6))
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

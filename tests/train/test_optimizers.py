@@ -48,7 +48,7 @@ def test_step_scales_the_peak_rates() -> None:
     assert adamw.lr == DEFAULT_RATES["adamw"][0]
 
 
-@pytest.mark.parametrize("name", ["muon", "adamw"])
+@pytest.mark.parametrize("name", ["muon", "normuon", "adamw"])
 def test_state_round_trip_continues_bit_identically(name: str) -> None:
     source = CountingRows()
     config = OptimizerConfig(name=name)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from exnihilo.core.config import Config, why
 
-DEFAULT_RATES = {"muon": (0.02, 0.004), "adamw": (0.003, 0.003)}
+DEFAULT_RATES = {"muon": (0.02, 0.004), "normuon": (0.02, 0.004), "adamw": (0.003, 0.003)}
 """Peak learning rates (of the matrices, of embedding, head and norms) where a config leaves them open; tried
 on decoders of width 192."""
 
@@ -16,7 +16,7 @@ on decoders of width 192."""
 class OptimizerConfig(Config):
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for everything."""
 
-    name: Literal["muon", "adamw"] = Field(
+    name: Literal["muon", "normuon", "adamw"] = Field(
         default="muon",
         description="what trains the matrices of the blocks",
         json_schema_extra=why(

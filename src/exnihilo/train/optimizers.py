@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -9,13 +11,16 @@ from torch.optim import AdamW, Optimizer
 from exnihilo.core.errors import Refused
 from exnihilo.model.adapters import lora_layers
 from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig, adapter_rate
-from exnihilo.train.muon import Muon
+from exnihilo.train.muon import POLAR_EXPRESS, Muon
+
+NEURON_BETA = 0.95
+"""NorMuon's decay of each neuron's mean square, as it was published with (arXiv 2510.05491)."""
 
 
 class Optimizers:
     """The optimizers of a model, stepped as one.
 
-    Matrices inside the network go to Muon or, by name, to AdamW. Embeddings, the output head (`model.output`,
+    Matrices inside the network go to Muon, NorMuon or AdamW, by name. Embeddings, the output head (`model.output`,
     where there is one) and whatever is no matrix always go to AdamW, without weight decay. So do low-rank adapters, at
     the matrices' learning rate and decay: what Muon makes orthogonal is the update of W, and that of BA is neither
     B's nor A's.
@@ -35,8 +40,9 @@ class Optimizers:
 
         self.optimizers: dict[str, Optimizer] = {}
         adamw = []
-        if matrices and config.name == "muon":
-            self.optimizers["muon"] = Muon(
+        if matrices and config.name != "adamw":
+            neurons: dict[str, Any] = {"quintics": POLAR_EXPRESS, "neuron_beta": NEURON_BETA}
+            self.optimizers[config.name] = Muon(
                 matrices,
                 lr=lr,
                 momentum=config.momentum,
@@ -44,6 +50,7 @@ class Optimizers:
                 weight_decay=config.weight_decay,
                 ns_steps=config.ns_steps,
                 dtype=dtype,
+                **(neurons if config.name == "normuon" else {}),
             )
         elif matrices:
             adamw.append({"params": matrices, "lr": lr, "weight_decay": config.weight_decay})
@@ -99,7 +106,8 @@ class Optimizers:
                     "and the model"
                 )
             parameter = parameters[name]
-            if tensor.ndim and tensor.shape != parameter.shape:
+            of_neurons = (len(parameter), 1) if parameter.ndim == 2 and field == "neuron_buffer" else None
+            if tensor.ndim and tuple(tensor.shape) not in (parameter.shape, of_neurons):
                 raise Refused(
                     f"checkpoint: optimizer state {key} has shape {tuple(tensor.shape)}, its parameter "
                     f"{tuple(parameter.shape)}; keep the model's shape"

@@ -23,8 +23,8 @@ BUDGET = Budget(180.0, 600.0, (1, 2), (1e-3, 2e-3))
 
 
 class Played:
-    """Stands for `complete`: writes what the commands of exnihilo would. A step takes 1/8 s, and half of it in long runs, which are
-    compiled."""
+    """Stands for `complete`: writes what the commands of exnihilo would. A step takes 1/8 s, and half of
+    it in long runs, which are compiled."""
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []

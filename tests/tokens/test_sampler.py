@@ -100,6 +100,17 @@ def test_pieces_come_from_different_places_and_every_token_is_still_used_once_an
     assert sum(follows) < 0.2 * len(follows)
 
 
+def test_a_phase_reads_a_sample_of_the_epoch_and_not_a_stretch_of_it(make_tokens: Make) -> None:
+    """Four large documents: were a phase a stretch of the stream, one of them would be all in it."""
+    tokens = make_tokens([4001] * 4)
+    source = DocumentRows([tokens], None, rows=5, length=32, seed=3, phases=[Phase(50, 16)])
+    read = torch.cat([source.next(step).tokens.flatten() for step in range(50)])
+    for document in range(4):
+        of_it = Counter(tokens.document(document).tolist())
+        share = sum(of_it[token] > 0 for token in read.tolist()) / len(read)
+        assert 0.15 < share < 0.35
+
+
 def test_a_run_that_goes_on_for_longer_keeps_its_phases(make_tokens: Make, ragged: list[int]) -> None:
     tokens = make_tokens(ragged)
     first = DocumentRows([tokens], None, 2, 32, 0, [Phase(5, 16)])

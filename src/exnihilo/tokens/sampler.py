@@ -119,10 +119,9 @@ class DocumentRows:
         sources = np.empty_like(tokens)
         for i in np.unique(source):
             here = source == i
-            ranks = (rank[here][:, None] * pieces + np.arange(pieces)).flatten()
-            low = int(self._turns.counts(begin * self.rows)[i]) * pieces
-            high = None if end is None else int(self._turns.counts(end * self.rows)[i]) * pieces
-            rows = self._streams[i].rows(ranks, piece, low, high)
+            low = int(self._turns.counts(begin * self.rows)[i])
+            high = None if end is None else int(self._turns.counts(end * self.rows)[i])
+            rows = self._streams[i].rows(rank[here], self.length, pieces, low, high)
             for field, values in zip((tokens, targets, offsets, sources), rows, strict=True):
                 field[here] = values.reshape(-1, self.length)
         segments, positions = _segments(offsets, piece)
@@ -208,24 +207,45 @@ class _Stream:
             )
         self._epochs: dict[int, _Epoch] = {}
 
-    def rows(self, ranks: Int64Array, length: int, low: int, high: int | None) -> list[Int64Array]:
-        """Tokens, targets, places in their document and sources, [ranks, length] each, of the rows visited at
-        `ranks`, all of which are from `low` on and before `high`."""
-        numbers = [self._row_at(rank, length, low, high) for rank in ranks.tolist()]
-        parts = [self.read(number * length, (number + 1) * length) for number in numbers]
-        return [np.stack(field) for field in zip(*parts, strict=True)]
+    def rows(
+        self, ranks: Int64Array, length: int, pieces: int, low: int, high: int | None
+    ) -> list[Int64Array]:
+        """Tokens, targets, places in their document and sources, [ranks · pieces, length / pieces] each, of the rows
+        visited at `ranks`, all of which are in the phase from rank `low` on and before `high`."""
+        if pieces == 1:
+            starts = [self._row_at(rank, length) * length for rank in ranks.tolist()]
+        else:
+            numbers = (ranks[:, None] * pieces + np.arange(pieces)).flatten().tolist()
+            starts = [self._piece_at(number, length, pieces, low, high) for number in numbers]
+        size = length // pieces
+        return [np.stack(field) for field in zip(*(self.read(s, s + size) for s in starts), strict=True)]
 
-    def _row_at(self, rank: int, length: int, low: int, high: int | None) -> int:
-        """Number, in the stream, of the row visited at `rank`: an epoch's whole rows from `low` on and before `high`
-        are shuffled, and the row that reaches over its end stays the last."""
-        epoch = rank * length // self.positions
-        first = max(low, -(-epoch * self.positions // length))
-        end = (epoch + 1) * self.positions // length
-        end = end if high is None else min(end, high)
+    def _row_at(self, rank: int, length: int) -> int:
+        """Number, in the stream, of the row visited at `rank`: an epoch's whole rows are shuffled, and the row that
+        reaches over its end stays the last."""
+        first, end = self._whole_rows(rank, length)
         if rank >= end:
             return rank
-        order = Permutation(end - first, derive(self.seed, "rows", epoch))
-        return first + int(order(np.array([rank - first]))[0])
+        return first + _shuffled(
+            rank - first, end - first, derive(self.seed, "rows", rank * length // self.positions)
+        )
+
+    def _piece_at(self, number: int, length: int, pieces: int, low: int, high: int | None) -> int:
+        """Where the piece visited as `number` begins in the stream: the pieces of all rows that a phase visits in an
+        epoch are shuffled. Rows are shuffled before, over all of the epoch, so that each phase reads a sample of it
+        and not one stretch, which in a small corpus may be a few large documents."""
+        first, end = self._whole_rows(number // pieces, length)
+        if number // pieces < end:
+            seed = derive(self.seed, "pieces", number // pieces * length // self.positions)
+            first, end = pieces * max(first, low), pieces * (end if high is None else min(end, high))
+            number = first + _shuffled(number - first, end - first, seed)
+        row, piece = divmod(number, pieces)
+        return self._row_at(row, length) * length + piece * (length // pieces)
+
+    def _whole_rows(self, rank: int, length: int) -> tuple[int, int]:
+        """The epoch's rows that `rank` is among: the first, and the one after its last whole one."""
+        epoch = rank * length // self.positions
+        return -(-epoch * self.positions // length), (epoch + 1) * self.positions // length
 
     def read(self, start: int, stop: int) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
         """Tokens, targets, places in their document and sources of the stream's positions from `start` to
@@ -260,6 +280,10 @@ class _Stream:
             order = Permutation(self.tokens.documents, derive(self.seed, epoch)).all()
             self._epochs[epoch] = _Epoch(order, np.cumsum(self._sizes[order]))
         return self._epochs[epoch]
+
+
+def _shuffled(place: int, count: int, seed: int) -> int:
+    return int(Permutation(count, seed)(np.array([place]))[0])
 
 
 def _sources(sets: Sequence[TokenSet], names: Sequence[str]) -> tuple[list[str], list[Int64Array]]:

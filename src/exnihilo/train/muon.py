@@ -159,7 +159,8 @@ class Muon(torch.optim.Optimizer):
             scales = self._neuron_scales(updates, parameters, self.neuron_beta)
         for target, update, scale in zip(targets, updates, scales, strict=False):
             rows, columns = target.shape
-            target.mul_(1 - group["lr"] * group["weight_decay"])
+            if group["weight_decay"]:
+                target.mul_(1 - group["lr"] * group["weight_decay"])
             oriented = update if update.shape == target.shape else update.mT
             target.add_(
                 oriented if scale is None else oriented * scale,
@@ -179,9 +180,7 @@ class Muon(torch.optim.Optimizer):
             if not owners:
                 continue
             buffers = [self.state[p]["neuron_buffer"] for p in owners]
-            squares = (
-                torch.linalg.vector_norm(part, dim=axis, dtype=buffers[0].dtype).square() / part.shape[axis]
-            )
+            squares = part.to(buffers[0].dtype, copy=True).square_().mean(axis)
             average = torch.cat(buffers).view_as(squares).lerp_(squares, 1 - beta)
             for buffer, new in zip(
                 buffers, torch.split(average.view(-1, 1), [len(b) for b in buffers]), strict=True

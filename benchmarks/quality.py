@@ -4,8 +4,9 @@ One decoder shape, one tokenizer, the same training text; both models are then s
 the held-out text. Ours is the real command, with settings that anybody can read in `quality-ours.yaml`. The peer is a
 plain loop (AdamW, warm-up and cosine, packed rows), in whichever precision a probe shows to be fastest; the best of
 three learning rates is chosen once, on English. Time counts from the first step to the last, without
-validation, for both. Results of a peer are kept, since they take ten minutes each. What each run came to is told on
-stderr when it ends: all of it takes an hour.
+validation, for both. Results are kept, a peer's for the same data and shape, ours for the same data, settings and
+code: a benchmark that was stopped goes on. What each run came to is told on stderr when it ends: all of it takes more
+than an hour.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
+import exnihilo as exnihilo_package
 from benchmarks.commands import complete, exnihilo
 from benchmarks.environment import cache_folder
 from benchmarks.harness import OURS, Case, Check, Outcome
@@ -27,6 +31,7 @@ from exnihilo.core.artifact import PARTIAL, read_manifest
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.files import write_json
 from exnihilo.core.jsonl import read_jsonl
+from exnihilo.core.machine import describe
 from exnihilo.model.compiled import can_compile
 from exnihilo.report.run import read_json
 from exnihilo.train.compiling import PAYS_FROM
@@ -77,7 +82,7 @@ class Text:
 
 
 ENGLISH = Text("english", ("peps", "rust-rfcs", "brown"), 4096)
-PYTHON = Text("python", (), 2048)
+PYTHON = Text("python", (), 4096)
 CHINESE = Text("chinese", ("tang-poems-zh",), 4096)
 
 
@@ -191,7 +196,19 @@ def _probe(data: Path, out: Path, steps: int, compiling: str) -> tuple[float, fl
 def _train_within(
     budget: Budget, data: Path, out: Path, steps: int, share: float, seed: int
 ) -> tuple[dict[str, Any], int]:
-    """A run of `share` of `steps` that took no longer than it may, and the steps that later runs are planned with."""
+    """A run of `share` of `steps` that took no longer than it may, and the steps that later runs are planned with; kept
+    of an earlier call with the same data, settings, code and seconds, where there is one."""
+    key = {
+        "cpu": describe()["cpu"],
+        "tokens": read_manifest(data / "tokens")["content"],
+        "settings": SETTINGS.read_text(encoding="utf-8"),
+        "code": _code(),
+        "seconds": budget.ours,
+    }
+    kept = out.with_name(f"{out.name}.json")
+    result = read_json(kept) if kept.is_file() else {}
+    if result.get("key") == key and out.is_dir():
+        return result["run"], result["steps"]
     run = _train_ours(data, out, round(share * steps), seed)
     for _ in range(PLANS - 1):
         if run["seconds"] <= budget.ours:
@@ -199,7 +216,16 @@ def _train_within(
         _say(f"{out.name}: took {run['seconds']:.0f} s; again, with fewer steps")
         steps = max(20, math.floor(steps * MARGIN * budget.ours / run["seconds"]))
         run = _train_ours(data, out, round(share * steps), seed)
+    write_json(kept, {"run": run, "steps": steps, "key": key})
     return run, steps
+
+
+def _code() -> str:
+    """A hash of the package's sources."""
+    digest = blake3()
+    for file in sorted(Path(exnihilo_package.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _train_ours(data: Path, out: Path, steps: int, seed: int) -> dict[str, Any]:

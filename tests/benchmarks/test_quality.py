@@ -125,6 +125,19 @@ def test_a_run_that_took_too_long_is_made_again_with_the_steps_that_fit(played: 
     assert played.steps_of("ours-2") == [second] and all(check.ok for check in case.checks)
 
 
+def test_what_ours_came_to_is_kept_for_the_same_code_and_settings(
+    played: Played, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = quality._case(ENGLISH, BUDGET, 1e-3)
+    again = quality._case(ENGLISH, BUDGET, 1e-3)
+    assert (
+        again.values == first.values and len(played.steps_of("ours-1")) == len(played.steps_of("ours-2")) == 1
+    )
+    monkeypatch.setattr(quality, "_code", lambda: "another")
+    quality._case(ENGLISH, BUDGET, 1e-3)
+    assert len(played.steps_of("ours-1")) == len(played.steps_of("ours-2")) == 2
+
+
 def test_of_a_short_text_the_best_point_counts(
     played: Played, peer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,7 +191,7 @@ def _rates(optimizer: OptimizerConfig, decoder: DecoderConfig, reasons: list[str
     """Muon's updates have the same spectral norm at any width; AdamW's grow with it, so its rate falls
     (arXiv 2203.03466, with the root instead of the full inverse)."""
     lr, lr_embedding = DEFAULT_RATES[optimizer.name]
-    why = "Muon's, for any width"
+    why = f"{'Muon' if optimizer.name == 'muon' else 'NorMuon'}'s, for any width"
     if optimizer.name == "adamw":
         why = f"{lr:g}·√(192 / width), for AdamW"
         lr = lr_embedding = round(lr * math.sqrt(192 / decoder.width), 6)

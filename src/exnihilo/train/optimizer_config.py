@@ -96,8 +96,8 @@ class OptimizerConfig(Config):
         le=20,
         description="Muon's Newton–Schulz iterations",
         json_schema_extra=why(
-            "5 bring singular values from 0.01 to 1 into about 0.7 to 1.2, NorMuon's from 0.001 into 0.86 to 1.12; more "
-            "cost time and change little",
+            "5 bring singular values from 0.01 to 1 into about 0.7 to 1.2, NorMuon's from 0.001 into 0.86 to 1.12; "
+            "more cost time and change little",
             example="6",
         ),
     )

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
+from exnihilo.tokens.arrangement import best_fit_decreasing
 from exnihilo.tokens.batch import Batch
-from exnihilo.tokens.packing import ConversationRows, best_fit_decreasing
+from exnihilo.tokens.packing import ConversationRows
 from exnihilo.tokens.sampler import DocumentRows
 from exnihilo.tokens.shards import TokenSet
 

@@ -24,7 +24,7 @@ from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import PADDING_SEGMENT, Batch, Source
 from exnihilo.tokens.order import Permutation
-from exnihilo.tokens.packing import best_fit_decreasing
+from exnihilo.tokens.arrangement import best_fit_decreasing
 from exnihilo.tokens.state import Scalars, check_state
 
 Reward = Callable[[dict[str, Any], str], float | None]

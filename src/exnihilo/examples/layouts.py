@@ -92,7 +92,7 @@ def _from_messages(row: Row) -> Conversion:
     turns = row.get(name or "messages")
     if name is None or not isinstance(turns, list):
         raise BadRow("no list of messages")
-    return [_message(turn, place) for place, turn in enumerate(turns, start=1)], {name}
+    return [message_of(turn, place) for place, turn in enumerate(turns, start=1)], {name}
 
 
 def _from_sharegpt(row: Row) -> Conversion:
@@ -138,7 +138,7 @@ def _from_prompt_completion(row: Row) -> Conversion:
     messages = _system(row)
     for name, role in zip(names, ("user", "assistant"), strict=True):
         if isinstance(row[name], list):
-            messages += [_message(turn, place) for place, turn in enumerate(row[name], start=1)]
+            messages += [message_of(turn, place) for place, turn in enumerate(row[name], start=1)]
         else:
             messages.append(Message(role, _field(row, name)))
     return messages, {*names, "system"}
@@ -164,7 +164,8 @@ def _system(row: Row) -> list[Message]:
     return [Message("system", _text(row["system"], "system"))] if row.get("system") else []
 
 
-def _message(turn: Any, place: int) -> Message:
+def message_of(turn: Any, place: int) -> Message:
+    """A turn with role and content as a message. Raises BadRow with the reason where it is none."""
     where = f"message {place}"
     if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
         raise BadRow(f"{where} has no role")

@@ -74,9 +74,12 @@ class Decoder(nn.Module):
             return cached_hidden(self, tokens, cache)
         length = tokens.shape[1]
         if length > self.config.max_length:
-            raise ExnihiloError(
-                f"{length} tokens are more than the model's context of {self.config.max_length}"
-            )
+            # A row may be longer than the context, as long as no segment in it is.
+            length = length if positions is None else int(positions.max()) + 1
+            if length > self.config.max_length:
+                raise ExnihiloError(
+                    f"{length} tokens are more than the model's context of {self.config.max_length}"
+                )
         regrouping = None if segments is None else regroup(segments)
         if positions is None:
             cos, sin = self.cos[:length, None], self.sin[:length, None]

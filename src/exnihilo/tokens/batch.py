@@ -20,7 +20,7 @@ SOURCE = "source"
 
 @dataclass(eq=False)
 class Batch:
-    """Packed rows. Every tensor, those in `extra` included, has shape [rows, length].
+    """Packed rows. Every tensor has shape [rows, length]; one in `extra` may have another, as long as rows come first.
 
     `targets[i, t]` is the token that follows `tokens[i, t]` in its segment, and `weights[i, t]` what its loss
     counts for; where nothing follows, the target is 0 and so is the weight. Targets are shifted here and
@@ -32,7 +32,7 @@ class Batch:
         segments: int64; equal within a segment, increasing along a row; -1 is padding.
         targets: int64.
         weights: float32; 0 on padding.
-        extra: per-token fields of an objective (advantages, reference log-probabilities …).
+        extra: fields of an objective, by token (advantages, reference log-probabilities …) or by row (pairs).
     """
 
     tokens: Tensor
@@ -48,7 +48,9 @@ class Batch:
         if self.tokens.ndim != 2:
             raise ValueError(f"tokens: shape {tuple(self.tokens.shape)}, expected [rows, length]")
         for name, tensor in self.fields().items():
-            if tensor.shape != self.tokens.shape:
+            if tensor.shape[:1] != self.tokens.shape[:1] or (
+                name in FIELDS and tensor.shape != self.tokens.shape
+            ):
                 raise ValueError(
                     f"{name}: shape {tuple(tensor.shape)} is not that of tokens, {tuple(self.tokens.shape)}"
                 )

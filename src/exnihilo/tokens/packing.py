@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,8 @@ import torch
 from blake3 import blake3
 
 from exnihilo.core.errors import ConfigError, Refused
-from exnihilo.core.seeds import derive
+from exnihilo.tokens.arrangement import Arrangement
 from exnihilo.tokens.batch import PADDING_SEGMENT, SOURCE, Batch, Source
-from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.sources import by_amount
 from exnihilo.tokens.state import Scalars, check_state
 
@@ -81,15 +80,8 @@ class ConversationRows:
         self.sources, self._sources = by_amount(named, trained)
         if replay is not None:
             self.sources.append(REPLAY)
-        row, offset = best_fit_decreasing(np.sort(self._sizes)[::-1], length)
-        # A slot is a place for a conversation of one length. best_fit_decreasing numbers them from the
-        # longest on; `_slots` lists the numbers row by row, the order in which all below holds them.
-        self._slots = np.argsort(row, kind="stable")
-        self._offsets = offset[self._slots]
-        self.rows_per_epoch = int(row.max()) + 1
-        self._first = np.searchsorted(row[self._slots], np.arange(self.rows_per_epoch + 1))
-        self.fill = float(self._sizes.sum()) / (self.rows_per_epoch * length)
-        self._epochs: dict[int, _Epoch] = {}
+        self._arrangement = Arrangement(self._sizes, length, seed)
+        self.rows_per_epoch, self.fill = self._arrangement.rows_per_epoch, self._arrangement.fill
         digest = blake3(self._ids.astype("<i8").tobytes())
         digest.update(self._mask.tobytes())
         digest.update(lengths.astype("<i8").tobytes())
@@ -143,7 +135,7 @@ class ConversationRows:
         weights = np.zeros(shape, dtype=np.float32)
         sources = np.zeros(shape, dtype=np.int64)
         for i, number in enumerate(numbers):
-            conversations, offsets = self._row(number)
+            conversations, offsets = self._arrangement.row(number)
             sizes = self._sizes[conversations]
             within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             here = np.repeat(offsets, sizes) + within
@@ -162,61 +154,6 @@ class ConversationRows:
             weights=torch.from_numpy(weights),
             extra={SOURCE: torch.from_numpy(sources)} if len(self.sources) > 1 else {},
         )
-
-    def _row(self, number: int) -> tuple[Int64Array, Int64Array]:
-        """The conversations of row `number`, counted over all epochs, and where in the row each begins."""
-        epoch, k = divmod(number, self.rows_per_epoch)
-        plan = self._epoch(epoch)
-        row = plan.rows[k]
-        slots = slice(self._first[row], self._first[row + 1])
-        return plan.conversations[slots], self._offsets[slots]
-
-    def _epoch(self, epoch: int) -> _Epoch:
-        if epoch not in self._epochs:
-            if (
-                len(self._epochs) == 2
-            ):  # a batch rarely spans more epochs than the one ending and the one beginning
-                del self._epochs[min(self._epochs)]
-            shuffled = Permutation(self._sizes.size, derive(self.seed, "conversations", epoch)).all()
-            longest_first = shuffled[np.argsort(-self._sizes[shuffled], kind="stable")]
-            rows = Permutation(self.rows_per_epoch, derive(self.seed, "rows", epoch)).all()
-            self._epochs[epoch] = _Epoch(longest_first[self._slots], rows)
-        return self._epochs[epoch]
-
-
-@dataclass
-class _Epoch:
-    conversations: Int64Array  # [conversations]: which one is in each slot, slots sorted by row
-    rows: Int64Array  # [rows_per_epoch]: the order of rows
-
-
-def best_fit_decreasing(sizes: npt.NDArray[np.int64], capacity: int) -> tuple[Int64Array, Int64Array]:
-    """Row and offset of each item: it goes where the least space is left that holds it, or into a new row.
-
-    Best-fit decreasing needs at most 11/9 of the fewest rows possible, plus 4.
-
-    Args:
-        sizes: int64[items], in decreasing order, each from 1 to `capacity`.
-    """
-    rows = np.empty(sizes.size, dtype=np.int64)
-    offsets = np.empty(sizes.size, dtype=np.int64)
-    with_space: list[list[int]] = [[] for _ in range(capacity + 1)]
-    spaces = 0  # bit s is set while a row has exactly s positions left
-    used = 0
-    for i, size in enumerate(sizes.tolist()):
-        fitting = spaces >> size
-        if fitting:
-            space = size + (fitting & -fitting).bit_length() - 1
-            row = with_space[space].pop()
-            if not with_space[space]:
-                spaces ^= 1 << space
-        else:
-            row, space, used = used, capacity, used + 1
-        rows[i], offsets[i] = row, capacity - space
-        if left := space - size:
-            with_space[left].append(row)
-            spaces |= 1 << left
-    return rows, offsets
 
 
 def _check_conversations(encoded: Sequence[tuple[Sequence[int], Sequence[bool]]], length: int) -> None:

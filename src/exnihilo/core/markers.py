@@ -32,6 +32,7 @@ TokenizerRef = Annotated[str, Reference("tokenizer")]
 TokensRef = Annotated[str, Reference("tokens")]
 ExamplesRef = Annotated[str, Reference("examples")]
 ModelRef = Annotated[str, Reference("model")]
+RewardRef = Annotated[str, Reference("reward")]
 ResultsRef = Annotated[str, Reference("results")]
 AdapterRef = Annotated[str, Reference("adapter")]
 

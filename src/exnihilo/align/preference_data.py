@@ -1,0 +1,137 @@
+"""A file of preferences, parted by prompt and encoded for training."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from exnihilo.core.errors import Refused
+from exnihilo.core.workspace import Workspace
+from exnihilo.examples.preferences import Preference, read_preferences
+from exnihilo.tokens.comparisons import Comparison
+
+if TYPE_CHECKING:
+    from exnihilo.tokenizer.template import Renderer
+
+SOURCES = ("source", "family", "generator_2")
+"""Fields of a row's meta that say where it comes from, the first that is there."""
+
+
+@dataclass
+class Encoded:
+    """Preferences, the same as they are read by a model, and what was left out, by reason and by its first line."""
+
+    preferences: list[Preference] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    first_line: dict[str, int] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """`3 too long (line 7 first), 1 both answers are the same (line 20)`."""
+        return ", ".join(
+            f"{count} {reason} (line {self.first_line[reason]}{' first' if count > 1 else ''})"
+            for reason, count in self.left_out.most_common()
+        )
+
+
+def read_and_part(
+    examples: Path, renderer: Renderer, length: int, held_out: float, work: Workspace
+) -> tuple[Encoded, Encoded]:
+    """What is trained on and what is held out: `validation.jsonl` of a folder, or else the share `held_out` of the
+    prompts, chosen by their hash, so that no prompt is on both sides.
+
+    Raises Refused where nothing is left of either.
+    """
+    train, validation = examples, None
+    if examples.is_dir():
+        train, validation = examples / "train.jsonl", examples / "validation.jsonl"
+        if not train.is_file():
+            raise Refused(f"{examples}: no train.jsonl there; give a folder or a file of preferences")
+    whole = encode_file(train, renderer, length, work)
+    if validation is not None and validation.is_file():
+        trained, kept = whole, encode_file(validation, renderer, length, work)
+    else:
+        trained, kept = Encoded(), Encoded()
+        for preference, comparison in zip(whole.preferences, whole.comparisons, strict=True):
+            side = kept if _place(preference) < held_out else trained
+            side.preferences.append(preference)
+            side.comparisons.append(comparison)
+        trained.left_out, trained.first_line = whole.left_out, whole.first_line
+    if not trained.comparisons:
+        raise Refused(
+            f"{train}: no preferences to train on; left out: {whole.told() or 'none'}; mend or add some"
+        )
+    return trained, kept
+
+
+def encode_file(path: Path, renderer: Renderer, length: int, work: Workspace) -> Encoded:
+    """Every preference of a file whose answers together fit a row of `length`; the others are counted, and told."""
+    found = Encoded()
+    with work.progress(None, f"encoding {path.name}", "preferences") as bar:
+        for row in read_preferences(path):
+            bar.advance()
+            encoded: Comparison | str = row.problem or "no preference"
+            if row.preference is not None:
+                try:
+                    encoded = encode(row.preference, renderer, length)
+                except Refused as error:
+                    encoded = str(error)
+            if isinstance(encoded, str) or row.preference is None:
+                reason = encoded if isinstance(encoded, str) else "no preference"
+                found.left_out[reason] += 1
+                found.first_line.setdefault(reason, row.line)
+                continue
+            found.preferences.append(row.preference)
+            found.comparisons.append(encoded)
+    if found.left_out:
+        message = f"{path.name}: {sum(found.left_out.values())} rows left out: {found.told()}"
+        work.event("left_out", reasons=dict(found.left_out), message=message)
+    return found
+
+
+def encode(preference: Preference, renderer: Renderer, length: int) -> Comparison | str:
+    """A preference as a model reads it, or why it can't be used. No answer is ever cut: what was not judged would be
+    scored. An answer's ids end with its end token."""
+    prompt = renderer.prompt(preference.prompt)
+    answers = []
+    for number in range(len(preference.answers)):
+        rendered = renderer.render(preference.conversation(number))
+        if rendered.ids[: len(prompt)] != prompt:
+            return "the template renders the prompt differently before its answer"
+        mask = [trained and place >= len(prompt) for place, trained in enumerate(rendered.mask)]
+        if True not in mask:
+            return "no answer"
+        end = len(mask) - mask[::-1].index(True)
+        answers.append((rendered.ids[:end], mask[:end]))
+    comparison = Comparison(tuple(answers), preference.pairs, _source(preference))
+    return comparison if comparison.size <= length else "too long"
+
+
+def only_within(side: Encoded, context: int) -> None:
+    """Leave out what has an answer that a model of this context can't read whole."""
+    fits = [all(len(ids) <= context for ids, _ in one.answers) for one in side.comparisons]
+    if not all(fits):
+        side.left_out["too long"] += len(fits) - sum(fits)
+        side.first_line.setdefault("too long", 0)
+        side.preferences = [one for one, fit in zip(side.preferences, fits, strict=True) if fit]
+        side.comparisons = [one for one, fit in zip(side.comparisons, fits, strict=True) if fit]
+
+
+def prompt_key(preference: Preference) -> str:
+    """What tells prompts apart."""
+    return json.dumps([[message.role, message.content] for message in preference.prompt])
+
+
+def _place(preference: Preference) -> float:
+    digest = blake3(prompt_key(preference).encode()).digest(length=6)
+    return int.from_bytes(digest, "big") / 2**48
+
+
+def _source(preference: Preference) -> str:
+    named = (preference.meta.get(key) for key in SOURCES)
+    return next((name for name in named if isinstance(name, str)), "")

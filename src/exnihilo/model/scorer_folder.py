@@ -1,0 +1,108 @@
+"""A reward model on disk: the Hugging Face layout of a Qwen3 that classifies, and what its scores mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from exnihilo.core.artifact import write_atomic
+from exnihilo.core.errors import Refused
+from exnihilo.core.files import write_json
+from exnihilo.model.decoder import Decoder
+from exnihilo.model.folder import from_qwen3, qwen3_config, qwen3_names, read_config
+from exnihilo.model.scorer import Scorer
+from exnihilo.tokenizer.folder import read_json
+
+if TYPE_CHECKING:
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+SCALE_FILE = "scale.json"
+HEAD = "score.weight"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is subtracted from the scores of each aspect, and what they are then divided by."""
+
+    aspects: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+
+    @staticmethod
+    def plain(aspects: tuple[str, ...]) -> Scale:
+        """Scores as they are."""
+        return Scale(aspects, (0.0,) * len(aspects), (1.0,) * len(aspects))
+
+
+def save_scorer(model: Scorer, tokenizer: Tokenizer, scale: Scale, out: Path) -> None:
+    """Write weights, configuration, tokenizer and scale into `out`; `transformers` loads it as a sequence classifier
+    with the same scores, before the scale."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out)
+    named = qwen3_names(model.decoder.config, model.decoder.state_dict())
+    named.pop("lm_head.weight", None)
+    named[HEAD] = model.output.weight.detach().cpu().contiguous()
+    write_atomic(out / "model.safetensors", save(named, metadata={"format": "pt"}))
+    ids = {"bos": tokenizer.bos, "end": tokenizer.end, "eos": tokenizer.eos, "pad": tokenizer.pad}
+    config: dict[str, Any] = qwen3_config(model.decoder.config, **ids) | {
+        "architectures": ["Qwen3ForSequenceClassification"],
+        "num_labels": len(scale.aspects),
+        "id2label": {str(i): name for i, name in enumerate(scale.aspects)},
+        "label2id": {name: i for i, name in enumerate(scale.aspects)},
+    }
+    write_atomic(out / "config.json", json.dumps(config, indent=2) + "\n")
+    write_json(
+        out / SCALE_FILE,
+        {"aspects": list(scale.aspects), "mean": list(scale.mean), "spread": list(scale.spread)},
+    )
+
+
+def load_scorer(folder: Path, device: torch.device | str = "cpu") -> tuple[Scorer, Tokenizer, Scale]:
+    """The reward model in `folder`, in float32. Raises Refused where it is none, or is not whole."""
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+    config = read_config(folder)
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise Refused(f"{folder}: no model.safetensors beside config.json; make the reward model again")
+    try:
+        named = load_file(path)
+    except SafetensorError as error:
+        raise Refused(f"{path}: cut short or altered ({error}); make the reward model again") from error
+    if HEAD not in named:
+        raise Refused(f"{folder}: a model without scores; give a reward model (exnihilo reward)")
+    scale = _scale(folder, len(named[HEAD]))
+    decoder = Decoder(config)
+    # Of the output head of an untied decoder nothing is used.
+    own = from_qwen3(
+        config, named | ({} if config.tied else {"lm_head.weight": decoder.head_weight.detach()})
+    )
+    model = Scorer(decoder, len(scale.aspects))
+    try:
+        decoder.load_state_dict({name: tensor.float() for name, tensor in own.items()})
+        model.output.load_state_dict({"weight": named[HEAD].float()})
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
+        raise Refused(
+            f"{path}: weights do not match config.json ({reason}); make the reward model again"
+        ) from error
+    return model.to(device), Tokenizer.load(folder), scale
+
+
+def _scale(folder: Path, aspects: int) -> Scale:
+    path = folder / SCALE_FILE
+    if not path.is_file():
+        return Scale.plain(tuple(str(i) for i in range(aspects)))
+    raw = read_json(path, "make the reward model again")
+    found = Scale(tuple(raw["aspects"]), tuple(raw["mean"]), tuple(raw["spread"]))
+    if not len(found.aspects) == len(found.mean) == len(found.spread) == aspects:
+        raise Refused(
+            f"{path}: {len(found.aspects)} aspects, and the model has {aspects}; make the reward model again"
+        )
+    return found

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from exnihilo.align.grpo import GrpoConfig, _with_rate, grpo
-from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.config import validate
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
@@ -25,6 +24,7 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
 from exnihilo.tokens.state import Scalars, check_state
 from random_decoder import random_decoder
+from random_rollouts import items, rollouts
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,6 @@ def adapted(tokenizer: Tokenizer, *, dora: bool) -> Decoder:
         for adapter in adapters_of(model).values():
             adapter.B.normal_(std=0.05)
     return model
-
-
-def items(n: int) -> list[dict[str, Any]]:
-    return [
-        {"id": str(i), "family": "f", "messages": [{"role": "user", "content": f"What is {i}?"}], "answer": "Yes",
-         "verifier": {"kind": "words", "value": "Yes"}}
-        for i in range(n)
-    ]  # fmt: skip
 
 
 def parity(item: dict[str, Any], text: str) -> float | None:
@@ -79,10 +71,7 @@ def test_the_reference_is_the_policy_without_adapters(dora: bool, tokenizer: Tok
     model, copy = adapted(tokenizer, dora=dora), make_model(tokenizer).requires_grad_(False)
     found = []
     for reference in (model, copy):
-        source = Rollouts(
-            items(5), tokenizer, reference, parity, prompts=4, group=6, temperature=1.0, max_new=10, length=48,
-            seed=3, anchor=Kept(), anchor_weight=2.0,
-        )  # fmt: skip
+        source = rollouts(tokenizer, reference, parity, anchor=Kept(), anchor_weight=2.0)
         batch = source.next(0, model)
         loss = PolicyGradient(0.1, reference=reference)(model, batch)
         found.append(

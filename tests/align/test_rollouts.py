@@ -16,14 +16,13 @@ from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.jsonl import write_jsonl
 from exnihilo.core.workspace import Workspace
-from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, PolicyGradient
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
-from random_decoder import random_decoder
+from random_rollouts import by_length, items, make_model, rollouts, yes_or_no
 
 TEXT = "What is one plus one? It is two. Yes. No. " * 4
 
@@ -33,34 +32,13 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer([TEXT], 280)
 
 
-def make_model(tokenizer: Tokenizer, seed: int = 0) -> Decoder:
-    model = random_decoder(tokenizer.vocab_size, seed=seed, depth=1)
-    with torch.no_grad():
-        # Makes the end of turn likely enough for some answers to end and some to be cut off.
-        model.embedding.weight[tokenizer.end] += model.embedding.weight.mean(0) + 0.25
-    return model
-
-
-def items(n: int) -> list[dict[str, Any]]:
-    return [
-        {"id": str(i), "family": "f", "messages": [{"role": "user", "content": f"What is {i}?"}], "answer": "Yes",
-         "verifier": {"kind": "words", "value": "Yes"}}
-        for i in range(n)
-    ]  # fmt: skip
-
-
-def by_length(item: dict[str, Any], text: str) -> float | None:
-    return float(len(text) % 2)
-
-
 Make = Callable[..., Rollouts]
 
 
 @pytest.fixture
 def make(tokenizer: Tokenizer) -> Make:
     def build(n: int = 5, reward: Any = by_length, **changes: Any) -> Rollouts:
-        given = {"prompts": 4, "group": 6, "temperature": 1.0, "max_new": 10, "length": 48, "seed": 3}
-        return Rollouts(items(n), tokenizer, make_model(tokenizer), reward, **(given | changes))
+        return rollouts(tokenizer, make_model(tokenizer), reward, n, **changes)
 
     return build
 
@@ -79,7 +57,7 @@ def segments(batch: Batch) -> list[tuple[list[int], list[int]]]:
 
 def test_grpo_1_a_cut_off_answer_keeps_its_place_in_the_group(make: Make, tokenizer: Tokenizer) -> None:
     source = make()
-    responses = source.sample(0, make_model(tokenizer))
+    responses = source.sampler.sample(0, make_model(tokenizer))
     finishes = Counter(r.generation.finish for r in responses)
     assert len(responses) == 24 and finishes["length"] > 0 and finishes["stop"] > 0
     for start in range(0, 24, 6):
@@ -89,7 +67,7 @@ def test_grpo_1_a_cut_off_answer_keeps_its_place_in_the_group(make: Make, tokeni
 def test_grpo_7_seventeen_prompts_in_batches_of_eight_are_all_used(make: Make, tokenizer: Tokenizer) -> None:
     source = make(n=17, prompts=8, group=2)
     model = make_model(tokenizer)
-    seen = [r.item["id"] for step in range(17) for r in source.sample(step, model)[::2]]
+    seen = [r.item["id"] for step in range(17) for r in source.sampler.sample(step, model)[::2]]
     assert len(seen) == 8 * 17
     for epoch in range(8):
         assert sorted(seen[17 * epoch : 17 * epoch + 17], key=int) == [str(i) for i in range(17)]
@@ -100,7 +78,7 @@ def test_ppo_10_sampled_ids_are_trained_as_they_are_the_end_token_among_them(
 ) -> None:
     source = make()
     model = make_model(tokenizer)
-    responses = source.sample(0, model)
+    responses = source.sampler.sample(0, model)
     expected = {}
     for response in responses:
         prompt = Renderer(tokenizer).prompt(response.item["messages"])
@@ -142,7 +120,7 @@ def test_equal_rewards_leave_the_batch_and_no_reward_is_not_zero(make: Make, tok
     model = make_model(tokenizer)
     figures: list[dict[str, float]] = []
 
-    def keep(step: int, responses: object, found: dict[str, float]) -> None:
+    def keep(step: int, responses: object, rewards: object, found: dict[str, float]) -> None:
         figures.append(found)
 
     for reward in (lambda item, text: 1.0, lambda item, text: None):
@@ -156,7 +134,7 @@ def test_grpo_2_a_verifier_that_fails_on_one_answer_changes_nothing_for_the_othe
     make: Make, tokenizer: Tokenizer
 ) -> None:
     model = make_model(tokenizer)
-    responses = make().sample(0, model)
+    responses = make().sampler.sample(0, model)
     broken = responses[0].text
 
     def sometimes(item: dict[str, Any], text: str) -> float | None:
@@ -192,7 +170,7 @@ def test_the_stage_raises_the_reward_it_is_given(
 ) -> None:
     """From a model that says Yes and No at random to one that says Yes: the whole stage, on its own files."""
     tokenizer.save(tmp_path / "tokenizer")
-    save_model(_yes_or_no(tokenizer), tmp_path / "tokenizer", tmp_path / "model")
+    save_model(yes_or_no(tokenizer), tmp_path / "tokenizer", tmp_path / "model")
     write_jsonl(tmp_path / "examples" / "prompts.jsonl", items(12))
     config = GrpoConfig(
         model="m", examples="e", steps=25, prompts=4, group=8, max_new=4, length=48, beta=0.0,
@@ -209,28 +187,6 @@ def test_the_stage_raises_the_reward_it_is_given(
 
 def _metrics(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workspace.path / "metrics.jsonl").read_text().splitlines()]
-
-
-def _yes_or_no(tokenizer: Tokenizer) -> Decoder:
-    """A model taught, in a few steps, to answer Yes or No."""
-    model = make_model(tokenizer)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    renderer = Renderer(tokenizer)
-    rows = [
-        renderer.render([*item["messages"], {"role": "assistant", "content": answer}])
-        for item in items(6)
-        for answer in ("Yes", "No")
-    ]
-    for _ in range(40):
-        total = torch.zeros(())
-        for row in rows:
-            ids, mask = torch.tensor([row.ids]), torch.tensor(row.mask[1:])
-            losses = torch.nn.functional.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:], reduction="none")
-            total = total + losses[mask].mean()
-        optimizer.zero_grad()
-        (total / len(rows)).backward()
-        optimizer.step()
-    return model
 
 
 def test_anchored_families_stay_and_need_demonstrations(
@@ -254,10 +210,8 @@ def test_anchored_families_stay_and_need_demonstrations(
     with pytest.raises(Refused, match="no demonstrations of other families"):
         grpo(config, inputs, workspace)
     write_jsonl(examples / "train.jsonl", demonstrations("g"))
-    source = Rollouts(
-        items(6), tokenizer, model, by_length, prompts=4, group=6, temperature=1.0, max_new=10, length=48, seed=3,
-        anchor=_anchor(config, examples, {"f"}, tokenizer, workspace), anchor_weight=5.0,
-    )  # fmt: skip
+    anchor = _anchor(config, examples, {"f"}, tokenizer, workspace)
+    source = rollouts(tokenizer, model, n=6, anchor=anchor, anchor_weight=5.0)
     batch = source.next(0, model)
     held = batch.extra[ANCHOR] != 0
     assert held.any() and not (held & (batch.weights != 0)).any()

@@ -22,9 +22,9 @@ from exnihilo.core.jsonl import write_jsonl
 from exnihilo.recipes.stages import VERBS
 
 PAGES = (
-    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "lora", "merge",
-    "evaluate", "report", "chat", "generation", "constrained", "recipes", "data-formats", "doctor-and-errors",
-    "when-things-go-wrong", "lab",
+    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "reward",
+    "dpo", "ppo", "lora", "merge", "evaluate", "report", "chat", "generation", "constrained", "recipes",
+    "data-formats", "doctor-and-errors", "when-things-go-wrong", "lab",
 )  # fmt: skip
 """The pages with Python, each after those whose artifacts it reads."""
 COMMANDED = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -58,6 +58,12 @@ class Guide:
         turns = [[("user", q), ("assistant", a)] for q, a in asked.items()]
         rows = [{"messages": [{"role": role, "content": text} for role, text in turn]} for turn in turns]
         write_jsonl(folder / "chats.jsonl", rows)
+        pairs = [
+            {"prompt": f"{q} ({n})", "chosen": a, "rejected": "Hm."}
+            for n in range(6)
+            for q, a in asked.items()
+        ]
+        write_jsonl(folder / "preferences.jsonl", pairs)
         (recipe,) = [block for block in blocks(DOCS / "recipes.md") if block.language == "yaml"]
         (folder / "my-recipe.yaml").write_text(recipe.text, encoding="utf-8")
 

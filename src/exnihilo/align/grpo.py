@@ -8,12 +8,12 @@ penalty. No demonstration is needed, only questions whose answers can be checked
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from exnihilo.core.config import ExamplesRef, ModelRef, why
-from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.errors import Refused
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.model.lora_config import LoraConfig
 from exnihilo.train.config import (
@@ -27,7 +27,7 @@ from exnihilo.train.config import (
 )
 
 if TYPE_CHECKING:
-    from exnihilo.align.rollouts import Response
+    from exnihilo.align.responses import Response
     from exnihilo.core.workspace import Workspace
     from exnihilo.tokenizer.tokenizer import Tokenizer
     from exnihilo.tokens.packing import ConversationRows
@@ -217,6 +217,9 @@ class GrpoConfig(FitConfig):
 
 def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the aligned model's folder. Refused where no prompt has a verifier."""
+    from exnihilo.align.questions import read_prompts
+    from exnihilo.align.responses import Sampler
+    from exnihilo.align.rewards import Verified
     from exnihilo.align.rollouts import Rollouts
     from exnihilo.core.seeds import derive
     from exnihilo.model.adapter_folder import save_tuned
@@ -225,11 +228,10 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.objectives.policy import PolicyGradient
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.train.fit import fit
-    from exnihilo.verify.check import check
 
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
-    items, wanted = _questions(examples, config.families)
+    items, wanted = read_prompts(examples, config.families)
     model, tokenizer = load_with_tokenizer(start)
     check_length(config.length, model.config.max_length)
     if config.lora is None:
@@ -239,28 +241,32 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         reference = model
     Renderer(tokenizer).check()
 
-    def reward(item: dict[str, Any], text: str) -> float | None:
-        correct = check(item["verifier"], text).correct
-        return None if correct is None else float(correct)
-
-    def record(step: int, responses: list[Response], figures: dict[str, float]) -> None:
+    def record(
+        step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
+    ) -> None:
         work.metric(step=step, **figures)
         if step == 1 or step % 10 == 0:
-            for response in responses[: 2 * config.group : config.group]:
+            for response, reward in list(zip(responses, rewards, strict=True))[
+                : 2 * config.group : config.group
+            ]:
                 question = response.item["messages"][-1]["content"]
-                work.sample(step=step, prompt=question, text=response.text, reward=response.reward)
+                work.sample(step=step, prompt=question, text=response.text, reward=reward)
 
-    source = Rollouts(
+    sampler = Sampler(
         items,
         tokenizer,
-        reference,
-        reward,
         prompts=config.prompts,
         group=config.group,
         temperature=config.temperature,
         max_new=config.max_new,
         length=config.length,
         seed=work.seed,
+    )
+    source = Rollouts(
+        sampler,
+        reference,
+        Verified(),
+        length=config.length,
         scale=config.scale,
         anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,
         anchor_weight=config.anchor,
@@ -279,26 +285,6 @@ def _with_rate(config: GrpoConfig, width: int) -> GrpoConfig:
         return config
     lr = RATE if config.lora is None else ADAPTER_SHARE * adapter_rate(width)
     return config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
-
-
-def _questions(examples: Path, families: list[str] | None) -> tuple[list[dict[str, Any]], set[str]]:
-    """The questions of these families (None: of all) in `prompts.jsonl`, and the families."""
-    from exnihilo.verify.questions import read_questions
-
-    file = examples / "prompts.jsonl"
-    if not file.is_file():
-        raise Refused(f"{file}: not found; give a folder of examples with questions to sample answers to")
-    items = [item for _, item in read_questions(file, what="a question with a verifier", needs=())]
-    if not items:
-        raise Refused(f"{file}: no prompts to sample answers to; give one JSON object a line")
-    known = {item["family"] for item in items}
-    missing = sorted(set(families or known) - known)
-    if missing:
-        raise ConfigError(
-            f"families: no prompts of {missing} in {file}; there are {', '.join(sorted(known))}"
-        )
-    wanted = set(families or known)
-    return [item for item in items if item["family"] in wanted], wanted
 
 
 def _anchor(

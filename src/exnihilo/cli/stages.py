@@ -20,6 +20,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "pretrain": (("pretrain",), "Train a decoder from random weights on tokens."),
     "sft": (("sft",), "Instruction-tune a model on conversations."),
     "grpo": (("grpo",), "Align a model by reinforcement learning with verifiable rewards."),
+    "reward": (("reward",), "Train a reward model on comparisons of answers, with a report card."),
+    "dpo": (("dpo",), "Tune a model on comparisons of answers directly (DPO and its kin)."),
+    "ppo": (("ppo",), "Align a model by reinforcement learning from a reward model (PPO)."),
     "merge": (("merge",), "Add adapters, ours or PEFT's, to the weights of their base model."),
     "evaluate": (("evaluate",), "Score models on held-out text and items, with intervals."),
 }

@@ -57,6 +57,24 @@ def _grpo() -> Stage:
     return grpo.STAGE
 
 
+def _reward() -> Stage:
+    from exnihilo.align import reward
+
+    return reward.STAGE
+
+
+def _dpo() -> Stage:
+    from exnihilo.align import dpo
+
+    return dpo.STAGE
+
+
+def _ppo() -> Stage:
+    from exnihilo.align import ppo
+
+    return ppo.STAGE
+
+
 def _merge() -> Stage:
     from exnihilo.model import merge
 
@@ -78,6 +96,9 @@ VERBS: dict[str, Callable[[], Stage]] = {
     "pretrain": _pretrain,
     "sft": _sft,
     "grpo": _grpo,
+    "reward": _reward,
+    "dpo": _dpo,
+    "ppo": _ppo,
     "merge": _merge,
     "evaluate": _evaluate,
 }

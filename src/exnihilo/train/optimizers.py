@@ -13,6 +13,8 @@ from exnihilo.model.adapters import lora_layers
 from exnihilo.train.config import DEFAULT_RATES, OptimizerConfig, adapter_rate
 from exnihilo.train.muon import POLAR_EXPRESS, Muon
 
+HEAD = "output"
+"""What the output head of a model, and of each model in a model, is called."""
 NEURON_BETA = 0.95
 """NorMuon's decay of each neuron's mean square, as it was published with (arXiv 2510.05491)."""
 
@@ -20,8 +22,8 @@ NEURON_BETA = 0.95
 class Optimizers:
     """The optimizers of a model, stepped as one.
 
-    Matrices inside the network go to Muon, NorMuon or AdamW, by name. Embeddings, the output head (`model.output`,
-    where there is one) and whatever is no matrix always go to AdamW, without weight decay. So do low-rank adapters, at
+    Matrices inside the network go to Muon, NorMuon or AdamW, by name. Embeddings, output heads (whatever is called
+    `output`) and whatever is no matrix always go to AdamW, without weight decay. So do low-rank adapters, at
     the matrices' learning rate and decay: what Muon makes orthogonal is the update of W, and that of BA is neither
     B's nor A's.
     """
@@ -120,8 +122,9 @@ class Optimizers:
 
 
 def _embeddings_and_head(model: nn.Module) -> set[Tensor]:
-    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    output = getattr(model, "output", None)
-    if isinstance(output, nn.Module):
-        modules.append(output)  # type: ignore[arg-type]
-    return {parameter for module in modules for parameter in module.parameters()}
+    return {
+        parameter
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) or name.rpartition(".")[2] == HEAD
+        for parameter in module.parameters()
+    }

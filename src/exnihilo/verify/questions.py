@@ -36,10 +36,15 @@ def fault(row: Mapping[str, Any], needs: Collection[str] = ()) -> str | None:
         return "family is not text"
     if "id" in needs and not isinstance(row["id"], str | int):
         return "id is not text"
-    messages = row["messages"]
+    return messages_fault(row) or verifier_fault(row["verifier"])
+
+
+def messages_fault(row: Mapping[str, Any]) -> str | None:
+    """Why a row asks nothing, or None."""
+    messages = row.get("messages")
     if not (isinstance(messages, list) and messages and all(map(_is_message, messages))):
         return 'messages is not a list of {"role": …, "content": …}'
-    return verifier_fault(row["verifier"])
+    return None
 
 
 def verifier_fault(verifier: Any) -> str | None:

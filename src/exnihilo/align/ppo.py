@@ -1,0 +1,310 @@
+"""The stage `ppo`: reinforcement learning from a reward model, with a critic and a KL penalty (arXiv 2203.02155)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, TokensRef, why
+from exnihilo.core.errors import ConfigError
+from exnihilo.core.stage import Inputs, Stage
+from exnihilo.train.config import FitConfig, OptimizerConfig, ScheduleConfig, check_length
+
+if TYPE_CHECKING:
+    from exnihilo.align.responses import Response
+    from exnihilo.core.workspace import Workspace
+
+RATE, RATE_EMBEDDING = 0.002, 0.0003
+"""Default learning rates, of policy and critic."""
+
+
+class PPOConfig(FitConfig):
+    """Proximal policy optimisation against a reward model, or a verifier."""
+
+    model: ModelRef = Field(
+        description="instruction-tuned model to start from; it is also the KL's reference",
+        json_schema_extra=why(
+            "there is no default: rewards only sharpen what a model already does now and then",
+            example="runs/mine/sft",
+        ),
+    )
+    examples: ExamplesRef = Field(
+        description="artifact whose prompts.jsonl holds the questions to answer",
+        json_schema_extra=why(
+            "there is no default: it is what is to be answered well", example="runs/mine/questions"
+        ),
+    )
+    reward: RewardRef | None = Field(
+        default=None,
+        description="reward model that judges answers, and that the critic starts from; none: the questions' verifiers",
+        json_schema_extra=why(
+            "open, the verifiers, where questions have them: a reward that can be checked is harder to deceive",
+            example="runs/mine/reward",
+        ),
+    )
+    force_reward: bool = Field(
+        default=False,
+        description="use a reward model that failed its report card",
+        json_schema_extra=why(
+            "false: what does not know the better answer teaches to please it, and nothing else"
+        ),
+    )
+    families: list[str] | None = Field(
+        default=None,
+        description="families of questions to train on; none: all in prompts.jsonl",
+        json_schema_extra=why("open, all", example="arithmetic,sequence"),
+    )
+    prompts: int = Field(
+        default=64,
+        ge=1,
+        description="questions a rollout, of one answer each",
+        json_schema_extra=why(
+            "64: advantages are whitened over a rollout, which wants some thousand tokens", example="128"
+        ),
+    )
+    epochs: int = Field(
+        default=1,
+        ge=1,
+        description="times that a rollout is learned from",
+        json_schema_extra=why(
+            "1, as for InstructGPT (arXiv 2203.02155); more use a rollout better, and leave it further behind",
+            example="4",
+        ),
+    )
+    parts: int = Field(
+        default=2,
+        ge=1,
+        description="steps that each time is split into",
+        json_schema_extra=why("2 steps a rollout: sampling takes longer than a step", example="4"),
+    )
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="of sampling; 1 is the distribution that is trained",
+        json_schema_extra=why("1: what is sampled is then exactly what is trained", example="0.8"),
+    )
+    max_new: int = Field(
+        default=128,
+        ge=1,
+        description="longest answer in tokens",
+        json_schema_extra=why("128 hold a worked answer", example="96"),
+    )
+    unended: float = Field(
+        default=1.0,
+        ge=0,
+        description="what is taken from the reward of an answer that the policy did not end itself",
+        json_schema_extra=why(
+            "1, a standard deviation of a reward model's scores: being cut off never pays, whatever the sign of the "
+            "reward",
+            example="0",
+        ),
+    )
+    length: int = Field(
+        default=256,
+        ge=2,
+        description="row length in tokens",
+        json_schema_extra=why(
+            "256 hold a question and an answer of 128; several answers share a row", example="512"
+        ),
+    )
+    beta: float = Field(
+        default=0.05,
+        ge=0,
+        description="weight of the KL to the reference in the reward, at the beginning",
+        json_schema_extra=why(
+            "0.05, a little more than the 0.02 of arXiv 2203.02155: small models move fast", example="0.02"
+        ),
+    )
+    target_kl: float | None = Field(
+        default=None,
+        gt=0,
+        description="nats a sequence that beta is steered to (arXiv 1909.08593); none: beta stays",
+        json_schema_extra=why("open, beta stays: one thing less that changes on the way", example="6"),
+    )
+    horizon: int = Field(
+        default=10_000,
+        ge=1,
+        description="answers after which a KL twice its target has raised beta by a factor of 1.2",
+        json_schema_extra=why(
+            "10,000, as in arXiv 1909.08593; runs of a few thousand answers want less", example="1000"
+        ),
+    )
+    gamma: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="discount a token",
+        json_schema_extra=why("1: an answer is not worse for being longer (arXiv 1909.08593)"),
+    )
+    lam: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="decay of generalised advantages (arXiv 1506.02438)",
+        json_schema_extra=why("0.95, as in arXiv 1909.08593 and since"),
+    )
+    clip: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="how far a token's probability may move before its gradient stops",
+        json_schema_extra=why("0.2 (arXiv 1707.06347)", example="0.1"),
+    )
+    value_clip: float | None = Field(
+        default=0.2,
+        gt=0,
+        description="how far a value may move likewise; none: as far as it likes",
+        json_schema_extra=why("0.2 (arXiv 2203.02155)", example="null"),
+    )
+    value_weight: float = Field(
+        default=0.1,
+        ge=0,
+        description="weight of the critic's loss",
+        json_schema_extra=why(
+            "0.1 (arXiv 1909.08593); policy and critic share no weights, but a clipping norm"
+        ),
+    )
+    ptx: TokensRef | None = Field(
+        default=None,
+        description="token set whose text is trained beside the rewards, against forgetting (arXiv 2203.02155)",
+        json_schema_extra=why("open: it costs rows in each step", example="runs/mine/tokens"),
+    )
+    ptx_weight: float = Field(
+        default=0.5,
+        ge=0,
+        description="what a token of that text counts for, beside an answer's",
+        json_schema_extra=why("0.5, tried nowhere yet: InstructGPT took 27.8 with other units", example="1"),
+    )
+    ptx_rows: int = Field(
+        default=2,
+        ge=1,
+        description="rows of that text in each step",
+        json_schema_extra=why("2 rows beside some ten of answers", example="4"),
+    )
+    outlier_sigma: float | None = Field(
+        default=None,
+        gt=0,
+        description="as in pretraining; off by default",
+        json_schema_extra=why(
+            "off: a policy's loss hovers around zero, and an outlier of it is no sign of a bad batch",
+            example="6",
+        ),
+    )
+    optimizer: OptimizerConfig = Field(
+        default=OptimizerConfig(lr=RATE, lr_embedding=RATE_EMBEDDING),
+        description="optimizer and learning rates, of policy and critic",
+        json_schema_extra={
+            "whys": {
+                "lr": "0.002, a tenth of pretraining's: gradients of rewards are noisy",
+                "lr_embedding": "0.0003: embeddings serve all text, and rewards see a few answers of it",
+            }
+        },
+    )
+    schedule: ScheduleConfig = Field(
+        default=ScheduleConfig(warmup=0.05),
+        description="learning rate over the run",
+        json_schema_extra={"whys": {"warmup": "a twentieth: runs have some dozens of steps"}},
+    )
+
+    @model_validator(mode="after")
+    def _steps_of_whole_rollouts(self) -> PPOConfig:
+        each = self.epochs * self.parts
+        if self.steps is not None and self.steps % each:
+            raise ValueError(
+                f"steps: {self.steps} are no whole number of rollouts, each of which takes {each}; "
+                f"give {self.steps - self.steps % each or each}"
+            )
+        return self
+
+
+def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
+    """Write the aligned model's folder. Refused for a reward model that failed its card, or of another tokenizer."""
+    import torch
+
+    from exnihilo.align.kl_control import KLControl
+    from exnihilo.align.ppo_rollouts import PPORollouts
+    from exnihilo.align.questions import read_prompts
+    from exnihilo.align.responses import Sampler
+    from exnihilo.align.rewards import RewardSource, Scored, Unended, Verified
+    from exnihilo.core.seeds import derive
+    from exnihilo.model.actor_critic import ActorCritic
+    from exnihilo.model.adapter_folder import save_tuned
+    from exnihilo.model.folder import load_model, load_with_tokenizer
+    from exnihilo.model.scorer import Scorer
+    from exnihilo.model.scorer_folder import load_scorer
+    from exnihilo.objectives.ppo import ClippedPolicyAndValue
+    from exnihilo.tokenizer.template import Renderer
+    from exnihilo.tokens.sampler import DocumentRows
+    from exnihilo.tokens.shards import TokenSet
+    from exnihilo.train.checkpoint import complete
+    from exnihilo.train.fit import fit
+
+    if config.steps is None:
+        raise ConfigError("steps: not given; say how many optimizer steps to train")
+    start, examples, judge = inputs["model"], inputs["examples"], inputs.get("reward")
+    assert isinstance(start, Path) and isinstance(examples, Path)
+    items, _ = read_prompts(examples, config.families, verified=judge is None)
+    policy, tokenizer = load_with_tokenizer(start)
+    check_length(config.length, policy.config.max_length)
+    Renderer(tokenizer).check()
+    reference = load_model(start).requires_grad_(False).eval()
+    source_of_reward: RewardSource
+    if isinstance(judge, Path):
+        source_of_reward = Scored([judge], tokenizer, force=config.force_reward)
+        critic = load_scorer(judge)[0]
+    else:
+        source_of_reward = Verified()
+        torch.manual_seed(derive(work.seed, "critic"))
+        critic = Scorer(load_model(start))
+    with torch.no_grad():
+        critic.output.weight.zero_()  # what answers are worth is learned from nothing, and not from scores elsewhere
+    model = ActorCritic(policy, critic)
+
+    def record(
+        step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
+    ) -> None:
+        work.metric(step=step, **figures)
+        for response, reward in list(zip(responses, rewards, strict=True))[:2]:
+            question = response.item["messages"][-1]["content"]
+            work.sample(step=step, prompt=question, text=response.text, reward=reward)
+
+    text = None
+    if isinstance(inputs.get("ptx"), Path):
+        tokens = TokenSet.open(inputs["ptx"])  # type: ignore[arg-type]
+        tokens.check_tokenizer(tokenizer)
+        text = DocumentRows([tokens], None, config.ptx_rows, config.length, derive(work.seed, "ptx"))
+    sampler = Sampler(
+        items, tokenizer, prompts=config.prompts, group=1, temperature=config.temperature, max_new=config.max_new,
+        length=config.length, seed=work.seed,
+    )  # fmt: skip
+    source = PPORollouts(
+        sampler,
+        Unended(source_of_reward, config.unended),
+        reference,
+        KLControl(config.beta, config.target_kl, config.horizon),
+        length=config.length,
+        epochs=config.epochs,
+        parts=config.parts,
+        gamma=config.gamma,
+        lam=config.lam,
+        folder=work.checkpoints / "rollouts",
+        ptx=text,
+        ptx_weight=config.ptx_weight,
+        oldest_step=lambda: min(
+            (int(p.name.removeprefix("step-")) for p in complete(work.checkpoints)), default=0
+        ),
+        record=record,
+    )
+    objective = ClippedPolicyAndValue(config.clip, config.value_clip, config.value_weight)
+    result = fit(model, objective, source, config, work)
+    save_tuned(policy, start, work.path)
+    work.summary.update(result.summary())
+    work.lines.append(
+        f"{result.steps // source.steps_per_rollout} rollouts of {config.prompts} answers, each learned from in "
+        f"{source.steps_per_rollout} steps"
+    )
+
+
+STAGE = Stage("ppo", "model", PPOConfig, run, "Reinforcement learning from a reward model (PPO).")

@@ -23,7 +23,8 @@ class OptimizerConfig(Config):
             "Muon orthogonalises each update (Jordan et al. 2024) and reaches a loss in fewer steps "
             "than AdamW; embedding, head and norms are no such matrices and stay with AdamW. NorMuon (arXiv "
             "2510.05491, with the iteration of 2505.16932) also makes every neuron's part of the update equally "
-            "large: 0.01 bits per byte better in short pretraining, for 2 to 3 % more time, and not tried in tuning"
+            "large: in short pretraining 0.01 bits per byte better, which three seeds could not tell from nothing, "
+            "for 2 to 3 % more time; not tried in tuning"
         ),
     )
     lr: float | None = Field(

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 STEP_TOKENS = 4096
 RATE, RATE_EMBEDDING = 0.005, 0.001
 """Default learning rates, a quarter of pretraining's: the model is to judge with what it knows."""
-CARD = "card.json"
 
 
 class RewardConfig(FitConfig):
@@ -112,6 +111,7 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
 
     from exnihilo.align.card import report_card
     from exnihilo.align.preference_data import only_within, read_and_part
+    from exnihilo.align.rewards import CARD
     from exnihilo.core.files import write_json
     from exnihilo.core.seeds import derive
     from exnihilo.model.folder import load_with_tokenizer

@@ -18,8 +18,12 @@ from exnihilo.align.responses import Response
 from exnihilo.core.errors import Refused
 from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import Scale, load_scorer
+from exnihilo.tokenizer.folder import read_json
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.verify.check import check
+
+CARD = "card.json"
+"""Where a reward model's folder says whether it is fit to be maximised."""
 
 
 class RewardSource(Protocol):
@@ -106,10 +110,12 @@ class Scored:
 
 def check_card(folder: Path, *, force: bool) -> None:
     """Raise Refused for a reward model that has not passed its report card, unless `force`."""
-    from exnihilo.report.run import read_json
-
-    card = folder / "card.json"
-    found = read_json(card) if card.is_file() else {"passed": False, "verdict": "it has no report card"}
+    card = folder / CARD
+    found = (
+        read_json(card, "make the reward model again")
+        if card.is_file()
+        else {"passed": False, "verdict": "it has no report card"}
+    )
     if not found["passed"] and not force:
         raise Refused(
             f"{folder}: not fit to be maximised: {found['verdict']}; train a better one, or give --force_reward true"

@@ -51,7 +51,7 @@ def test_a_key_that_stages_share_is_told_once(call: Call, monkeypatch: pytest.Mo
 def test_several_keys_are_listed_with_their_defaults(call: Call) -> None:
     out = call("explain", "lr_embedding")[1]
     assert "pretrain.optimizer.lr_embedding = null" in out and "grpo.optimizer.lr_embedding = 0.0005" in out
-    assert out.rstrip().splitlines()[-1].startswith("3 settings")
+    assert out.rstrip().splitlines()[-1].startswith("6 settings")
 
 
 def test_json_holds_the_same(call: Call) -> None:

@@ -53,7 +53,10 @@ def test_core_2_what_is_no_key_with_values_is_told(words: list[str], message: st
             "--vary base.optimzer: unknown key; did you mean --vary base.optimizer?",
         ),
         ("base.optimizer.nam=muon,adamw", "did you mean --vary base.optimizer.name?"),
-        ("base.optimizer.name=muon,sgd", '--vary base.optimizer.name: got "sgd"; allowed: muon | adamw'),
+        (
+            "base.optimizer.name=muon,sgd",
+            '--vary base.optimizer.name: got "sgd"; allowed: muon | normuon | adamw',
+        ),
         ("base.model.depth=2,many", '--vary base.model.depth: got "many"'),
         ("base.clip=1,1.0", "1 and 1.0 are the same to every stage"),
         ("base.log_every=5,10", "only changes records"),

@@ -12,7 +12,8 @@ from exnihilo.recipes.explain import RECIPE, Setting, look_up, settings
 from exnihilo.recipes.stages import VERBS, find
 
 ALL = [one for verb in (*VERBS, RECIPE) for one in settings(verb)]
-WITHOUT_EXAMPLE = {"collect.from", "evaluate.pairs", "recipe.stages", "sft.lora", "grpo.lora"}
+TRAINING = ("pretrain", "sft", "grpo", "reward", "dpo", "ppo")
+WITHOUT_EXAMPLE = {"collect.from", "evaluate.pairs", "recipe.stages", "sft.lora", "grpo.lora", "dpo.lora"}
 """What takes more than one value of one flag."""
 
 
@@ -49,7 +50,7 @@ def test_a_key_is_found_whole_by_its_end_and_as_a_flag() -> None:
     assert names(whole) == ["pretrain.optimizer.lr"]
     for words in (["pretrain", "--optimizer.lr"], ["--pretrain.optimizer.lr=0.1"], ["pretrain", "lr"]):
         assert look_up(words) == whole
-    assert names(look_up(["optimizer.lr"])) == [f"{v}.optimizer.lr" for v in ("pretrain", "sft", "grpo")]
+    assert names(look_up(["optimizer.lr"])) == [f"{v}.optimizer.lr" for v in TRAINING]
     assert names(look_up(["lr"])) == names(look_up(["optimizer.lr"]))
     assert names(look_up(["python-world.worked-share"])) == ["python-world.worked_share"]
     assert names(look_up(["seed"])) == ["recipe.seed"]

@@ -54,7 +54,10 @@ class PPOConfig(FitConfig):
     families: list[str] | None = Field(
         default=None,
         description="families of questions to train on; none: all in prompts.jsonl",
-        json_schema_extra=why("open, all", example="arithmetic,sequence"),
+        json_schema_extra=why(
+            "open, all: a reward model judges any answer, and verifiers have none that they can't read",
+            example="arithmetic,sequence",
+        ),
     )
     prompts: int = Field(
         default=64,
@@ -89,7 +92,7 @@ class PPOConfig(FitConfig):
         default=128,
         ge=1,
         description="longest answer in tokens",
-        json_schema_extra=why("128 hold a worked answer", example="96"),
+        json_schema_extra=why("128 hold a worked answer, and are paid for at every token", example="96"),
     )
     unended: float = Field(
         default=1.0,
@@ -145,18 +148,22 @@ class PPOConfig(FitConfig):
         description="decay of generalised advantages (arXiv 1506.02438)",
         json_schema_extra=why("0.95, as in arXiv 1909.08593 and since"),
     )
-    clip: float = Field(
+    clip_ratio: float = Field(
         default=0.2,
         gt=0,
         lt=1,
         description="how far a token's probability may move before its gradient stops",
-        json_schema_extra=why("0.2 (arXiv 1707.06347)", example="0.1"),
+        json_schema_extra=why(
+            "0.2, as PPO was published and is used since (arXiv 1707.06347)", example="0.1"
+        ),
     )
-    value_clip: float | None = Field(
+    clip_value: float | None = Field(
         default=0.2,
         gt=0,
         description="how far a value may move likewise; none: as far as it likes",
-        json_schema_extra=why("0.2 (arXiv 2203.02155)", example="null"),
+        json_schema_extra=why(
+            "0.2, as for the policy, and as InstructGPT took it (arXiv 2203.02155)", example="0.5"
+        ),
     )
     value_weight: float = Field(
         default=0.1,
@@ -297,7 +304,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
         ),
         record=record,
     )
-    objective = ClippedPolicyAndValue(config.clip, config.value_clip, config.value_weight)
+    objective = ClippedPolicyAndValue(config.clip_ratio, config.clip_value, config.value_weight)
     result = fit(model, objective, source, config, work)
     save_tuned(policy, start, work.path)
     work.summary.update(result.summary())

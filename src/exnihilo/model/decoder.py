@@ -13,6 +13,9 @@ from exnihilo.model.config import DecoderConfig
 from exnihilo.model.layers import Block, RMSNorm, rotary_table
 from exnihilo.model.segments import regroup
 
+SPREAD = 0.02
+"""Standard deviation of fresh weights, as GPT-2 had it (Radford et al. 2019)."""
+
 
 class Decoder(nn.Module):
     """Causal language model over packed rows.
@@ -38,17 +41,19 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Normal weights of standard deviation 1/√fan-in; what writes to the residual stream starts at zero.
+        """Normal weights of standard deviation 0.02; what writes to the residual stream starts at zero.
 
         Zero output projections make every block the identity at step 0, which lets Muon's large steps start
-        without a long warm-up. The embedding has standard deviation 0.02 when it is also the output head
-        (logits near 0 at step 0), 1 otherwise.
+        without a long warm-up. Small weights before them are soon what has been learned and not what was drawn: with
+        1/√fan-in (0.07 at width 192) a model was 0.06 bits per byte behind after 250 steps, and 0.07 after 1,000. The
+        embedding has standard deviation 1 where it is not also the output head (whose logits are to be near 0 at step
+        0).
         """
-        nn.init.normal_(self.embedding.weight, std=0.02 if self.config.tied else 1.0)
+        nn.init.normal_(self.embedding.weight, std=SPREAD if self.config.tied else 1.0)
         for block in self.blocks:
             assert isinstance(block, Block)
             for linear in (block.attention.qkv, block.feed_forward.gate_up):
-                nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+                nn.init.normal_(linear.weight, std=SPREAD)
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.feed_forward.down.weight)
         if self.output is not None:

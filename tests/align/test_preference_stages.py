@@ -75,7 +75,7 @@ def test_a_planted_preference_is_learned_and_said_so(
     assert scale.aspects == ("reward",) and scale.spread[0] > 0
     renderer = Renderer(own)
     better, worse = (
-        model(torch.tensor([encode(preference_of(row), renderer, 96).answers[which][0]]))[0, -1]  # type: ignore[union-attr]
+        model(torch.tensor([encode(preference_of(row), renderer, 96, 64).answers[which][0]]))[0, -1]  # type: ignore[union-attr]
         for row in rows(1)
         for which in (0, 1)
     )
@@ -100,16 +100,20 @@ def test_no_prompt_is_on_both_sides_and_nothing_is_cut(
     many = [{**row, "prompt": f"What is {i % 40}?"} for i, row in enumerate(rows(200))]
     long = {"prompt": "What?", "chosen": " ".join(WORDS * 9), "rejected": "thanks"}
     write_jsonl(tmp_path / "train.jsonl", [*many, long, {"prompt": "What?", "chosen": "a", "rejected": "a"}])
-    trained, kept = read_and_part(tmp_path / "train.jsonl", Renderer(tokenizer), 96, 0.3, workspace)
+    trained, kept = read_and_part(tmp_path / "train.jsonl", Renderer(tokenizer), 96, 64, 0.3, workspace)
     prompts = [{one.prompt[0].content for one in side.preferences} for side in (trained, kept)]
     assert not prompts[0] & prompts[1] and len(prompts[0]) + len(prompts[1]) == 40
     assert dict(trained.left_out) == {"too long": 1, "both answers are the same": 1}
     assert trained.told() == "1 too long (line 201), 1 both answers are the same (line 202)"
     end = tokenizer.end
     assert all(ids[-1] == end for one in trained.comparisons for ids, _ in one.answers)
+    with pytest.raises(Refused, match=r"left out: 201 too long \(line 1 first\)"):
+        read_and_part(
+            tmp_path / "train.jsonl", Renderer(tokenizer), 96, 8, 0.3, workspace
+        )  # context, not row
     with pytest.raises(Refused, match=r"no preferences to train on; left out: 1 too long"):
         write_jsonl(tmp_path / "bad.jsonl", [long])
-        read_and_part(tmp_path / "bad.jsonl", Renderer(tokenizer), 96, 0.3, workspace)
+        read_and_part(tmp_path / "bad.jsonl", Renderer(tokenizer), 96, 64, 0.3, workspace)
 
 
 def test_dpo_raises_what_is_preferred_and_tells_both(
@@ -143,7 +147,7 @@ def test_dpo_3_the_reference_is_kept_only_for_what_it_was_computed_for(
     import exnihilo.align.reference as module
 
     model, renderer = load_model(start), Renderer(tokenizer)
-    comparisons = [encode(preference_of(row), renderer, 96) for row in rows(12)]
+    comparisons = [encode(preference_of(row), renderer, 96, 64) for row in rows(12)]
     calls: list[int] = []
     compute = module._compute
 
@@ -158,7 +162,7 @@ def test_dpo_3_the_reference_is_kept_only_for_what_it_was_computed_for(
     def run(key: str = "k", length: int = 96) -> torch.Tensor:
         calls.clear()
         return reference_logprobs(
-            model, comparisons, key={"model": key}, rows=2, length=length, pad=tokenizer.pad,  # type: ignore[arg-type]
+            model, comparisons, model_hash=key, rows=2, length=length, pad=tokenizer.pad,  # type: ignore[arg-type]
             dtype=torch.float32, folder=tmp_path / "cache", work=workspace,
         )  # fmt: skip
 
@@ -183,6 +187,9 @@ def test_dpo_3_the_reference_is_kept_only_for_what_it_was_computed_for(
     assert len(calls) > 1, "another row length is a miss"
     run("other")
     assert len(calls) > 1 and whole > 1
+    comparisons[-1] = encode(preference_of(rows(13)[12]), renderer, 96, 64)
+    run("other")
+    assert len(calls) > 1, "and so is another answer in the place of one"
     with torch.no_grad():
         model.embedding.weight.mul_(1.5)
     with pytest.raises(ExnihiloError, match="nats a token off"):

@@ -15,14 +15,11 @@ from exnihilo.train.config import HORIZON, LORA, LORA_WHY, FitConfig, OptimizerC
 
 if TYPE_CHECKING:
     from exnihilo.core.workspace import Workspace
-    from exnihilo.tokens.batch import Batch
 
 STEP_TOKENS = 4096
 RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0004, 0.1
 """Default learning rates: of the matrices, with Muon, a tenth of pretraining's; of low-rank adapters, as a share of
 what sft takes."""
-
-BETAS = {"simpo": 2.0, "orpo": 0.1, "ipo": 0.1, "ipo-mean": 0.1}
 
 
 class DPOConfig(FitConfig):
@@ -151,7 +148,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the tuned model's folder. Refused for a model or preferences that are unfit."""
     import torch
 
-    from exnihilo.align.preference_data import only_within, read_and_part
+    from exnihilo.align.preference_data import means, read_and_part
     from exnihilo.align.reference import WithReference, reference_logprobs
     from exnihilo.core.seeds import derive
     from exnihilo.model.adapter_folder import fingerprint, save_tuned
@@ -171,9 +168,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     renderer.check()
     context = model.config.max_length
     length = config.length or 2 * context
-    trained, kept = read_and_part(examples, renderer, length, config.held_out, work)
-    for side in (trained, kept):
-        only_within(side, context)
+    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work)
     rows = config.rows or max(1, STEP_TOKENS // length)
     source = ComparisonRows(trained.comparisons, rows, length, derive(work.seed, "order"), pad=tokenizer.pad)
     comparisons = [*trained.comparisons, *kept.comparisons]
@@ -184,11 +179,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
         reference = reference_logprobs(
             model,
             comparisons,
-            key={
-                "model": fingerprint(model),
-                "data": str(source.state()["fingerprint"]),
-                "held_out": len(kept.comparisons),
-            },
+            model_hash=fingerprint(model),
             rows=rows,
             length=length,
             pad=tokenizer.pad,
@@ -207,15 +198,14 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     )
     steps = config.steps or max(1, round((config.epochs or 1.0) * source.rows_per_epoch / rows))
     first = sum(len(one.answers) for one in trained.comparisons)
-    batches = _held_out_batches(kept.comparisons, reference[first:], rows, length, tokenizer.pad)
+    batches = []
+    if kept.comparisons:
+        held_out = ComparisonRows(kept.comparisons, rows, length, 0, pad=tokenizer.pad)
+        added = WithReference(held_out, reference[first:])
+        batches = [added.added(batch) for batch in held_out.once()]
 
     def validate() -> dict[str, float]:
-        losses = [objective(model, batch) for batch in batches]
-        weight = sum(float(one.weight) for one in losses)
-        figures = {
-            name: sum(float(one.metrics[name]) for one in losses) / weight for name in losses[0].metrics
-        }
-        return {"loss": sum(float(one.total) for one in losses) / weight, **figures}
+        return means(objective, model, batches)
 
     settings = config.model_copy(update={"steps": steps, "optimizer": _optimizer(config, model.config.width)})
     result = fit(
@@ -236,18 +226,6 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     work.lines.append(
         f"{len(trained.comparisons)} comparisons read {source.epochs(steps):.2f} times in {steps} steps"
     )
-
-
-def _held_out_batches(comparisons: list, reference: object, rows: int, length: int, pad: int) -> list[Batch]:  # type: ignore[type-arg]
-    from exnihilo.align.reference import WithReference
-    from exnihilo.tokens.comparisons import ComparisonRows
-
-    if not comparisons:
-        return []
-    packed = ComparisonRows(comparisons, rows, length, 0, pad=pad)
-    added = WithReference(packed, reference)  # type: ignore[arg-type]
-    count = packed.rows_per_epoch
-    return [added.added(packed.pack(range(i, min(i + rows, count)))) for i in range(0, count, rows)]
 
 
 def _optimizer(config: DPOConfig, width: int) -> OptimizerConfig:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from blake3 import blake3
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from exnihilo.align.rewards import RewardSource
 from exnihilo.core.artifact import write_atomic
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
-from exnihilo.core.jsonl import dumps
 from exnihilo.core.seeds import derive
 from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.model.decoder import Decoder
@@ -95,16 +93,7 @@ class PPORollouts:
 
     def state(self) -> dict[str, int | float | str]:
         """The scalars that, with a step and the weights, fix a rollout."""
-        sampler = self.sampler
-        return {
-            "source": "ppo",
-            "fingerprint": blake3("\n".join(dumps(item) for item in sampler.items).encode()).hexdigest(),
-            "seed": sampler.seed,
-            "prompts": sampler.prompts,
-            "group": sampler.group,
-            "epochs": self.epochs,
-            "parts": self.parts,
-        }
+        return {"source": "ppo", **self.sampler.state(), "epochs": self.epochs, "parts": self.parts}
 
     def resume(self, state: Scalars) -> None:
         """Refuse a saved state of other prompts, seed or shape. Raises Refused as `check_state`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,11 @@ from exnihilo.examples.preferences import Preference, read_preferences
 from exnihilo.tokens.comparisons import Comparison
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from exnihilo.objectives.loss import Objective
     from exnihilo.tokenizer.template import Renderer
+    from exnihilo.tokens.batch import Batch
 
 SOURCES = ("source", "family", "generator_2")
 """Fields of a row's meta that say where it comes from, the first that is there."""
@@ -40,7 +45,7 @@ class Encoded:
 
 
 def read_and_part(
-    examples: Path, renderer: Renderer, length: int, held_out: float, work: Workspace
+    examples: Path, renderer: Renderer, length: int, context: int, held_out: float, work: Workspace
 ) -> tuple[Encoded, Encoded]:
     """What is trained on and what is held out: `validation.jsonl` of a folder, or else the share `held_out` of the
     prompts, chosen by their hash, so that no prompt is on both sides.
@@ -52,9 +57,9 @@ def read_and_part(
         train, validation = examples / "train.jsonl", examples / "validation.jsonl"
         if not train.is_file():
             raise Refused(f"{examples}: no train.jsonl there; give a folder or a file of preferences")
-    whole = encode_file(train, renderer, length, work)
+    whole = encode_file(train, renderer, length, context, work)
     if validation is not None and validation.is_file():
-        trained, kept = whole, encode_file(validation, renderer, length, work)
+        trained, kept = whole, encode_file(validation, renderer, length, context, work)
     else:
         trained, kept = Encoded(), Encoded()
         for preference, comparison in zip(whole.preferences, whole.comparisons, strict=True):
@@ -69,8 +74,9 @@ def read_and_part(
     return trained, kept
 
 
-def encode_file(path: Path, renderer: Renderer, length: int, work: Workspace) -> Encoded:
-    """Every preference of a file whose answers together fit a row of `length`; the others are counted, and told."""
+def encode_file(path: Path, renderer: Renderer, length: int, context: int, work: Workspace) -> Encoded:
+    """Every preference of a file whose answers together fit a row of `length`, and each the `context`; the others are
+    counted, and told."""
     found = Encoded()
     with work.progress(None, f"encoding {path.name}", "preferences") as bar:
         for row in read_preferences(path):
@@ -78,7 +84,7 @@ def encode_file(path: Path, renderer: Renderer, length: int, work: Workspace) ->
             encoded: Comparison | str = row.problem or "no preference"
             if row.preference is not None:
                 try:
-                    encoded = encode(row.preference, renderer, length)
+                    encoded = encode(row.preference, renderer, length, context)
                 except Refused as error:
                     encoded = str(error)
             if isinstance(encoded, str) or row.preference is None:
@@ -94,7 +100,7 @@ def encode_file(path: Path, renderer: Renderer, length: int, work: Workspace) ->
     return found
 
 
-def encode(preference: Preference, renderer: Renderer, length: int) -> Comparison | str:
+def encode(preference: Preference, renderer: Renderer, length: int, context: int) -> Comparison | str:
     """A preference as a model reads it, or why it can't be used. No answer is ever cut: what was not judged would be
     scored. An answer's ids end with its end token."""
     prompt = renderer.prompt(preference.prompt)
@@ -109,17 +115,16 @@ def encode(preference: Preference, renderer: Renderer, length: int) -> Compariso
         end = len(mask) - mask[::-1].index(True)
         answers.append((rendered.ids[:end], mask[:end]))
     comparison = Comparison(tuple(answers), preference.pairs, _source(preference))
-    return comparison if comparison.size <= length else "too long"
+    fits = comparison.size <= length and all(len(ids) <= context for ids, _ in comparison.answers)
+    return comparison if fits else "too long"
 
 
-def only_within(side: Encoded, context: int) -> None:
-    """Leave out what has an answer that a model of this context can't read whole."""
-    fits = [all(len(ids) <= context for ids, _ in one.answers) for one in side.comparisons]
-    if not all(fits):
-        side.left_out["too long"] += len(fits) - sum(fits)
-        side.first_line.setdefault("too long", 0)
-        side.preferences = [one for one, fit in zip(side.preferences, fits, strict=True) if fit]
-        side.comparisons = [one for one, fit in zip(side.comparisons, fits, strict=True) if fit]
+def means(objective: Objective, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    """`loss` and the objective's metrics, each a mean over the weight of all batches."""
+    losses = [objective(model, batch) for batch in batches]
+    weight = sum(float(one.weight) for one in losses)
+    figures = {name: sum(float(one.metrics[name]) for one in losses) / weight for name in losses[0].metrics}
+    return {"loss": sum(float(one.total) for one in losses) / weight, **figures}
 
 
 def prompt_key(preference: Preference) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from exnihilo.core.workspace import Workspace
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.precision import multiplying_in
 from exnihilo.objectives.direct import REFERENCE_ANSWERS, answer_logprobs
-from exnihilo.objectives.segments import segment_ends
+from exnihilo.objectives.segments import by_answer, segment_ends
 from exnihilo.tokens.batch import Batch
 from exnihilo.tokens.comparisons import ANSWER, Comparison, ComparisonRows
 from exnihilo.tokens.state import Scalars
@@ -30,7 +30,7 @@ def reference_logprobs(
     model: Decoder,
     comparisons: Sequence[Comparison],
     *,
-    key: Mapping[str, str | int],
+    model_hash: str,
     rows: int,
     length: int,
     pad: int,
@@ -40,27 +40,24 @@ def reference_logprobs(
 ) -> Tensor:
     """log π_ref(answer | prompt) of every answer, in nats, summed over its tokens: float64 `[answers]`.
 
-    Kept in `folder` under `key`, which has to name all that they depend on. What is not known yet is -inf there, so
-    that a killed run computes what is missing and nothing half done is ever taken for a result; one row is computed
-    again to see that what was kept belongs to this model. Raises ExnihiloError where it does not.
+    Kept in `folder` with all that they depend on: the hash of the model's weights, every answer's ids, the rows and the
+    precision. What is not known yet is -inf there, so that a killed run computes what is missing and nothing half done
+    is ever taken for a result; one row is computed again to see that what was kept belongs to this model. Raises
+    ExnihiloError where it does not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values, name = folder / "reference.npy", folder / "reference.json"
-    own = {**key, "rows": rows, "length": length, "dtype": str(dtype)}
     packed = ComparisonRows(comparisons, rows, length, 0, pad=pad)
+    own = {**packed.state(), "model": model_hash, "pad": pad, "dtype": str(dtype)}
     count = sum(len(one.answers) for one in comparisons)
     known = name.is_file() and values.is_file() and json.loads(name.read_text(encoding="utf-8")) == own
     kept = np.load(values) if known else np.full(count, -np.inf)
-    parts = [
-        range(first, min(first + rows, packed.rows_per_epoch))
-        for first in range(0, packed.rows_per_epoch, rows)
-    ]
-    with work.progress(len(parts), "log-probabilities of the reference", "batches") as bar:
-        for part in parts:
-            batch = packed.pack(part)
+    parts = -(-packed.rows_per_epoch // rows)
+    with work.progress(parts, "log-probabilities of the reference", "batches") as bar:
+        for number, batch in enumerate(packed.once()):
             answers = torch.unique(batch.extra[ANSWER][batch.segments >= 0]).numpy()
             missing = not np.isfinite(kept[answers]).all()
-            if missing or part is parts[0]:
+            if missing or number == 0:
                 found = _compute(model, batch, dtype)
                 if missing:
                     kept[list(found)] = list(found.values())
@@ -83,10 +80,7 @@ def _compute(model: Decoder, batch: Batch, dtype: torch.dtype) -> dict[int, floa
     with multiplying_in(dtype, device):
         sums, _ = answer_logprobs(model, batch.to(device))
     model.train(training)
-    ends = segment_ends(batch.segments)
-    there = torch.arange(ends.shape[1]) <= batch.segments.amax(1, keepdim=True)
-    answers = batch.extra[ANSWER].gather(1, ends)[there]
-    return dict(zip(answers.tolist(), sums.cpu()[there].tolist(), strict=True))
+    return by_answer(sums, batch)
 
 
 def _save(path: Path, values: np.ndarray) -> None:

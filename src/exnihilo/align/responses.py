@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from blake3 import blake3
 
 from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import dumps
 from exnihilo.core.seeds import derive
 from exnihilo.infer.generate import Generation, generate
 from exnihilo.infer.sampling import Sampling, of_tokenizer
@@ -89,6 +91,15 @@ class Sampler:
             Response(self.items[i], self.ids[i], generation, self.tokenizer.decode(generation.ids))
             for i, generation in zip(rows, generations, strict=True)
         ]
+
+    def state(self) -> dict[str, int | float | str]:
+        """The scalars that, with a step and the weights, fix what is sampled."""
+        return {
+            "fingerprint": blake3("\n".join(dumps(item) for item in self.items).encode()).hexdigest(),
+            "seed": self.seed,
+            "prompts": self.prompts,
+            "group": self.group,
+        }
 
     def _item(self, turn: int) -> int:
         epoch, place = divmod(turn, len(self.items))

@@ -110,7 +110,7 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     import torch
 
     from exnihilo.align.card import report_card
-    from exnihilo.align.preference_data import only_within, read_and_part
+    from exnihilo.align.preference_data import means, read_and_part
     from exnihilo.align.rewards import CARD
     from exnihilo.core.files import write_json
     from exnihilo.core.seeds import derive
@@ -130,19 +130,19 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     renderer.check()
     context = decoder.config.max_length
     length = config.length or 2 * context
-    trained, kept = read_and_part(examples, renderer, length, config.held_out, work)
-    for side in (trained, kept):
-        only_within(side, context)
+    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work)
     torch.manual_seed(derive(work.seed, "head"))
     model = Scorer(decoder).to(distributed.device())
     rows = config.rows or max(1, STEP_TOKENS // length)
     source = ComparisonRows(trained.comparisons, rows, length, derive(work.seed, "order"), pad=tokenizer.pad)
     steps = config.steps or max(1, round((config.epochs or 1.0) * source.rows_per_epoch / rows))
     objective = RewardComparisons(config.centre)
-    batches = _batches(kept, rows, length, tokenizer.pad)
+    batches = []
+    if kept.comparisons:
+        batches = list(ComparisonRows(kept.comparisons, rows, length, 0, pad=tokenizer.pad).once())
 
     def validate() -> dict[str, float]:
-        return _validated(model, objective, batches)
+        return means(objective, model, batches)
 
     settings = config.model_copy(update={"steps": steps})
     result = fit(model, objective, source, settings, work, validate=validate if batches else None)
@@ -167,31 +167,6 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     ]
 
 
-def _batches(kept: Encoded, rows: int, length: int, pad: int) -> list[Batch]:
-    """What was held out, each comparison once, in its order."""
-    from exnihilo.tokens.comparisons import ComparisonRows
-
-    if not kept.comparisons:
-        return []
-    packed = ComparisonRows(kept.comparisons, rows, length, 0, pad=pad)
-    return [
-        packed.pack(range(i, min(i + rows, packed.rows_per_epoch)))
-        for i in range(0, packed.rows_per_epoch, rows)
-    ]
-
-
-def _validated(model: Scorer, objective: object, batches: list[Batch]) -> dict[str, float]:
-    from exnihilo.objectives.reward import RewardComparisons
-
-    assert isinstance(objective, RewardComparisons)
-    losses = [objective(model, batch) for batch in batches]
-    weight = float(sum(float(one.weight) for one in losses))
-    return {
-        "loss": sum(float(one.total) for one in losses) / weight,
-        "accuracy": sum(float(one.metrics["accuracy"]) for one in losses) / weight,
-    }
-
-
 def _scored(
     model: Scorer, trained: Encoded, kept: Encoded, batches: list[Batch]
 ) -> tuple[list[Scored], Scale]:
@@ -203,8 +178,7 @@ def _scored(
     from exnihilo.align.card import Scored
     from exnihilo.align.preference_data import prompt_key
     from exnihilo.model.scorer_folder import Scale
-    from exnihilo.objectives.segments import segment_ends
-    from exnihilo.tokens.comparisons import ANSWER
+    from exnihilo.objectives.segments import by_answer, segment_ends
 
     if not batches:
         return [], Scale.plain(("reward",))
@@ -214,9 +188,7 @@ def _scored(
         for batch in batches:
             ends = segment_ends(batch.segments)
             found = model.at(ends, batch.tokens, batch.positions, batch.segments)[:, :, 0]
-            answers = batch.extra[ANSWER].gather(1, ends)
-            there = torch.arange(ends.shape[1]) <= batch.segments.amax(1, keepdim=True)
-            scores |= dict(zip(answers[there].tolist(), found[there].tolist(), strict=True))
+            scores |= by_answer(found, batch)
     model.train()
     shown = [
         Judged.of(one, pair) for one in trained.preferences for pair in one.pairs if pair.certainty != 0.5

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from blake3 import blake3
 from torch import Tensor
 
 from exnihilo.align.advantages import group_advantages
 from exnihilo.align.responses import Response, Sampler, pack
 from exnihilo.align.rewards import RewardSource
-from exnihilo.core.jsonl import dumps
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, REFERENCE, SAMPLED, response_logprobs
@@ -79,13 +77,7 @@ class Rollouts:
 
     def state(self) -> dict[str, int | float | str]:
         """The scalars that, with a step and the weights, fix a rollout."""
-        return {
-            "source": "rollouts",
-            "fingerprint": blake3("\n".join(dumps(item) for item in self.sampler.items).encode()).hexdigest(),
-            "seed": self.sampler.seed,
-            "prompts": self.sampler.prompts,
-            "group": self.sampler.group,
-        }
+        return {"source": "rollouts", **self.sampler.state()}
 
     def resume(self, state: Scalars) -> None:
         """Refuse a saved state of other prompts, seed or shape. Raises Refused as `check_state`."""

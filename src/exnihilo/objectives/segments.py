@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.comparisons import ANSWER
+
 
 def segment_ends(segments: Tensor) -> Tensor:
     """The last column of each segment, `[rows, S]` for segments `[rows, length]` numbered from 0; 0 where a row has
@@ -13,6 +16,13 @@ def segment_ends(segments: Tensor) -> Tensor:
     columns = torch.arange(segments.shape[1], device=segments.device).expand_as(segments)
     ends = segments.new_zeros(len(segments), max(count, 1))
     return ends.scatter_reduce(1, segments.clamp(min=0), columns * (segments >= 0), "amax")
+
+
+def by_answer(values: Tensor, batch: Batch) -> dict[int, float]:
+    """{number of the answer: its value} of values `[rows, S]` of a batch of comparisons."""
+    answers = batch.extra[ANSWER].gather(1, segment_ends(batch.segments))
+    there = torch.arange(answers.shape[1]) <= batch.segments.amax(1, keepdim=True)
+    return dict(zip(answers[there].tolist(), values.cpu()[there].tolist(), strict=True))
 
 
 def segment_sums(values: Tensor, segments: Tensor) -> Tensor:

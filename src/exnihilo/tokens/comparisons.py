@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +144,11 @@ class ComparisonRows:
         if len(self.sources) > 1:
             extra[SOURCE] = sources
         return Batch(tokens, positions, segments, targets, weights, extra)
+
+    def once(self) -> Iterator[Batch]:
+        """Every comparison once, in batches of at most `rows`."""
+        for first in range(0, self.rows_per_epoch, self.rows):
+            yield self.pack(range(first, min(first + self.rows, self.rows_per_epoch)))
 
     def epochs(self, total_steps: int) -> float:
         """How often `total_steps` steps read the comparisons."""

@@ -22,22 +22,6 @@ for _ in range(3):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
-HOLES = """
-import sys
-from pathlib import Path
-import numpy as np
-from exnihilo.core.memory import give_back_freed_memory, keep_freed_memory
-keep_freed_memory()
-# Every second block stays, and no later one fits between them.
-blocks = [np.ones(1 << 20, dtype=np.float32) for _ in range(64)]
-del blocks[::2]
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
-before = resident()
-free = give_back_freed_memory(int(sys.argv[1]) << 20) >> 20
-print(before - resident(), free)
-"""
-
 
 # torch's blocks are aligned, and what lies between them keeps the first dozen from being used again.
 ZEROS = (
@@ -62,15 +46,3 @@ def test_memory_that_was_freed_is_not_faulted_in_again() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_the_memory_of_generation_is_kept_as_well() -> None:
     assert faults("keep", ZEROS) < 32 <= faults("leave", ZEROS)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-@pytest.mark.parametrize(("beyond", "least", "most"), [(100, 120, 1 << 20), (1 << 20, -1, 1)])
-def test_perf_memory_between_what_is_in_use_is_given_back_beyond_a_bound(
-    beyond: int, least: int, most: int
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HOLES, str(beyond)], capture_output=True, text=True, check=True
-    )
-    given, free = map(int, done.stdout.split())
-    assert least <= given <= most and free >= 128  # MiB

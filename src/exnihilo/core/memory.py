@@ -10,8 +10,6 @@ SAYINGS = ("can't allocate memory", "not enough memory", "out of memory", "std::
 # Numbers of malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 LARGE_PAGE, LARGE_BYTES = 2 << 20, 2 << 30
-KEPT_BYTES = 3 << 29
-"""Free memory up to which nothing is given back: 1.5 GiB."""
 
 _keeping = False
 
@@ -56,30 +54,3 @@ def keep_freed_memory() -> None:
         first = -(-heap // LARGE_PAGE) * LARGE_PAGE
         libc.madvise(first, (heap + LARGE_BYTES - first) // LARGE_PAGE * LARGE_PAGE, mmap.MADV_HUGEPAGE)
         libc.free(heap)
-
-
-class _HeapInfo(ctypes.Structure):
-    """`struct mallinfo2` of malloc.h: bytes and numbers of chunks, over all arenas."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
-        )
-    ]  # fmt: skip
-
-
-def give_back_freed_memory(beyond: int = KEPT_BYTES) -> int:
-    """Give what `keep_freed_memory` keeps back to the system, if it is above `beyond` bytes; returns how many it was.
-
-    For work whose buffers are of ever new sizes: between those in use, holes are left that no new one fits into. The
-    process grew from 2.6 to 4.7 GB in the quickstart's 45 steps of alignment.
-    """
-    libc = ctypes.CDLL(None)
-    if not _keeping or not hasattr(libc, "mallinfo2"):  # glibc has it from 2.33 on
-        return 0
-    libc.mallinfo2.restype = _HeapInfo
-    free = int(libc.mallinfo2().fordblks)
-    if free > beyond:
-        libc.malloc_trim(0)
-    return free

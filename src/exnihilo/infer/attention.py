@@ -23,9 +23,15 @@ class Decoding:
     def __init__(self, groups: Sequence[Group]) -> None:
         self._parts = [_GroupPart(group) for group in groups]
         self._starts = [0, *accumulate(len(group) for group in groups)]
-        self.layers = [_DecodingLayer(self, layer) for layer in range(groups[0].shape.depth)]
+        self._depth = groups[0].shape.depth
         positions = [part.positions for part in self._parts]
         self._positions = (torch.cat(positions) if len(positions) > 1 else positions[0])[:, None]
+
+    @property
+    def layers(self) -> list[_DecodingLayer]:
+        """Made when asked for: kept here, they would name what names them, and the pool's memory would stay until
+        Python looks for such circles (5.6 GB in the quickstart's evaluation)."""
+        return [_DecodingLayer(self, layer) for layer in range(self._depth)]
 
     def positions(self, new: int) -> Tensor:
         """Positions `[rows, 1]`."""

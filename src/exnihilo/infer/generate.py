@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from exnihilo.core.errors import ConfigError
-from exnihilo.core.memory import give_back_freed_memory, keep_freed_memory
+from exnihilo.core.memory import keep_freed_memory
 from exnihilo.infer.engine import Engine
 from exnihilo.infer.requests import Constraint, Generation
 from exnihilo.infer.sampling import Sampling
@@ -80,6 +80,4 @@ def generate(
         ended = len(engine.step())
         if ended and progress is not None:
             progress(ended)
-    del engine
-    give_back_freed_memory()
     return [requests[i].generation for i in range(len(prompts))]

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from benchmarks.systems.shapes import Shape
 from exnihilo.model.config import DecoderConfig
+from exnihilo.model.config_json import config_json
 from exnihilo.model.decoder import Decoder
-from exnihilo.model.folder import qwen3_config, to_qwen3
+from exnihilo.model.folder import to_transformers
 
 
 def decoder_config(shape: Shape) -> DecoderConfig:
@@ -46,6 +47,6 @@ def write_random(shape: Shape, folder: Path) -> None:
     model.embedding.weight.normal_(std=0.2)
     # Without a tokenizer: what is measured begins and ends with ids.
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(to_qwen3(model), folder / "model.safetensors", metadata={"format": "pt"})
-    config = qwen3_config(model.config, bos=0, end=7, eos=1, pad=2)
+    save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
+    config = config_json(model.config, bos=0, end=7, eos=1, pad=2)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

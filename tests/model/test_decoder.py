@@ -9,8 +9,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from exnihilo.core.errors import ExnihiloError
 from exnihilo.model.cache import KVCache
 from exnihilo.model.config import DecoderConfig
+from exnihilo.model.config_json import config_json
 from exnihilo.model.decoder import Decoder
-from exnihilo.model.folder import qwen3_config, to_qwen3
+from exnihilo.model.folder import to_transformers
 from exnihilo.model.fused import turn
 from exnihilo.model.layers import rotary_table
 
@@ -38,8 +39,8 @@ def random_decoder(config: DecoderConfig, seed: int = 0) -> Decoder:
 def test_model_4_logits_equal_transformers(tied: bool, kv_heads: int) -> None:
     config = shape(tied=tied, kv_heads=kv_heads)
     model = random_decoder(config)
-    reference = Qwen3ForCausalLM(Qwen3Config(**qwen3_config(config, bos=0, end=7, eos=1, pad=2))).eval()
-    missing = reference.load_state_dict(to_qwen3(model), strict=False)
+    reference = Qwen3ForCausalLM(Qwen3Config(**config_json(config, bos=0, end=7, eos=1, pad=2))).eval()
+    missing = reference.load_state_dict(to_transformers(model), strict=False)
     assert missing.missing_keys in ([], ["lm_head.weight"]) and not missing.unexpected_keys
     reference.tie_weights()
     tokens = torch.randint(0, 97, (2, 40))

@@ -139,8 +139,8 @@ def test_broken_folders_are_refused_by_name(tokenizer_folder: Path, tmp_path: Pa
     (tmp_path / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
     with pytest.raises(Refused, match=r"do not match config\.json"):
         load_model(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
-    with pytest.raises(Refused, match="'gpt2'; only 'qwen3'"):
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    with pytest.raises(Refused, match="'mamba'; known are 'qwen3'"):
         load_model(tmp_path)
     weights.unlink()
     (tmp_path / "config.json").write_text(json.dumps(config))

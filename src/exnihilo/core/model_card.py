@@ -117,13 +117,24 @@ def _introduction(manifest: Mapping[str, Any], shape: Mapping[str, Any], folder:
     text = f"A language model, {made}, with exnihilo {manifest['code']['version']}."
     facts = [f"{parameters_of(folder):,} parameters"] if (folder / "model.safetensors").is_file() else []
     if shape:
-        plural = "s" if shape["num_hidden_layers"] != 1 else ""
+        depth = _first_of(shape, "num_hidden_layers", "n_layer")
+        width = _first_of(shape, "hidden_size", "n_embd")
+        family = str(shape.get("model_type", "qwen3")).capitalize().replace("Gpt", "GPT-")
         facts += [
-            f"{shape['num_hidden_layers']} layer{plural} of width {shape['hidden_size']} in the Qwen3 layout",
+            f"{depth} layer{'s' * (depth != 1)} of width {width} in the {family} layout",
             f"a vocabulary of {shape['vocab_size']:,}",
-            f"a context of {shape['max_position_embeddings']:,} tokens",
+            f"a context of {_context(shape):,} tokens",
         ]
     return text + (" It has " + ", ".join(facts) + "." if facts else "")
+
+
+def _context(shape: Mapping[str, Any]) -> int:
+    return int(_first_of(shape, "max_position_embeddings", "n_positions"))
+
+
+def _first_of(shape: Mapping[str, Any], *names: str) -> Any:
+    """A number of `config.json` by the first name that it has: GPT-2 has names of its own."""
+    return next(shape[name] for name in names if name in shape)
 
 
 def parameters_of(folder: Path) -> int:
@@ -180,9 +191,7 @@ def _limits(shape: Mapping[str, Any]) -> str:
         "It has not been tested for harmful or biased output. Do not let it decide anything about people.",
     ]
     if shape:
-        limits.append(
-            f"What lies further back than {shape['max_position_embeddings']:,} tokens it cannot see."
-        )
+        limits.append(f"What lies further back than {_context(shape):,} tokens it cannot see.")
     return "\n".join(f"- {limit}" for limit in limits)
 
 

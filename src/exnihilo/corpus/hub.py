@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face Hub: downloaded once into its usual cache, then read as a folder of files."""
+"""Datasets of the Hugging Face Hub: which of their files are wanted, and what their cards say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from exnihilo.core.errors import ConfigError, ExnihiloError, MissingExtra
+from exnihilo.core.hub import snapshot
 
 PATTERNS = ("*.parquet", "*.jsonl", "*.jsonl.gz", "*.json", "*.json.gz", "*.txt", "*.txt.gz")
 CARD = "README.md"
@@ -18,29 +18,9 @@ CARD = "README.md"
 def download(name: str, revision: str | None, files: list[str] | None) -> Path:
     """The folder of a dataset's files in the cache; only what the cache lacks is fetched.
 
-    Raises MissingExtra without the extra `hub`, ConfigError for a name or revision that does not exist, and
-    ExnihiloError where the files are neither cached nor to be had.
+    Raises what `core.hub.snapshot` does.
     """
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors
-    except ImportError as error:
-        raise MissingExtra("hub", needed_for=f"reading the dataset {name}") from error
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                name, repo_type="dataset", revision=revision, allow_patterns=[*(files or PATTERNS), CARD]
-            )
-        )
-    except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise ConfigError(
-            f"hub: {name}: {_first_line(error)}; give OWNER/NAME of a dataset that exists"
-        ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        raise ExnihiloError(
-            f"hub: {name}: {_first_line(error)}; connect to the network once, or collect files that you have"
-        ) from error
-    return folder
+    return snapshot(name, revision, [*(files or PATTERNS), CARD], kind="dataset")
 
 
 def is_wanted(relative: str, files: Sequence[str] | None) -> bool:
@@ -62,7 +42,3 @@ def card_licence(folder: Path) -> str | None:
     if isinstance(licence, list):
         licence = " AND ".join(sorted(str(one) for one in licence))
     return licence if isinstance(licence, str) and licence else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

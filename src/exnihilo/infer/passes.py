@@ -44,6 +44,7 @@ class Passes:
             weight.device.type != "cpu"
             or weight.dtype != self.model.cos.dtype
             or torch.is_autocast_enabled(weight.device.type)
+            or self.model.config.layout == "gpt2"
         ):
             return self.read(tokens[:, None], cache)[:, 0]
         rows = len(tokens)

@@ -22,7 +22,8 @@ from exnihilo.core.files import write_atomic, write_json
 from exnihilo.model.adapters import adapters_of, attach, fold, lora_layers, projections
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.fingerprint import weights_hash
-from exnihilo.model.folder import qwen3_names, save_model
+from exnihilo.model.folder import save_model
+from exnihilo.model.layouts import named_weights
 from exnihilo.model.lora import Adapter
 
 FOLDER = "adapter"
@@ -37,6 +38,7 @@ A, B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 READ = {"alpha_pattern", "bias", "init_lora_weights", "lora_alpha", "lora_dropout", "peft_type", "use_rslora"}
 HARMLESS = {
     "auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "eva_config", "exclude_modules",
+    "fan_in_fan_out",  # a matter of GPT-2's matrices alone, and A and B are the same either way
     "inference_mode", "layers_pattern", "layers_to_transform", "megatron_core", "peft_version",
     "qalora_group_size", "r", "rank_pattern", "revision", "target_modules", "task_type", "use_dora",
 }  # fmt: skip
@@ -48,11 +50,11 @@ def fingerprint(model: Decoder) -> str:
     The same for a model in memory and after saving and loading it, however its matrices are fused.
     """
     own = {
-        name.replace(".base.weight", ".weight"): tensor
+        name.replace(".base.", "."): tensor
         for name, tensor in model.state_dict().items()
         if ".adapters." not in name
     }
-    return weights_hash(qwen3_names(model.config, own))
+    return weights_hash(named_weights(model.config, own))
 
 
 def save_adapter(model: Decoder, out: Path) -> None:
@@ -146,7 +148,7 @@ def _peft_config(model: Decoder, adapters: Mapping[str, Adapter]) -> dict[str, A
         "lora_dropout": lora_layers(model)[0].dropout,
         "target_modules": sorted(short if named_so == adapters.keys() else adapters),
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": model.config.layout == "gpt2",
         "modules_to_save": None,
         "use_dora": any(adapter.magnitude is not None for adapter in adapters.values()),
         "use_rslora": False,

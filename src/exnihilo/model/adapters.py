@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from exnihilo.core.errors import ConfigError
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.gpt2 import GPT2Block
 from exnihilo.model.layers import Block
 from exnihilo.model.lora import Adapter, LoraLinear
-from exnihilo.model.lora_config import LoraConfig
+from exnihilo.model.lora_config import BLOCK_TARGETS, GPT2_TARGETS, LoraConfig, Target
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ def places(model: Decoder) -> Iterator[Place]:
     key_value = config.kv_heads * config.head_dim
     fused = {"q_proj": config.attention_width, "k_proj": key_value, "v_proj": key_value}
     for i, block in enumerate(model.blocks):
+        if isinstance(block, GPT2Block):
+            attention, mlp = f"transformer.h.{i}.attn.", f"transformer.h.{i}.mlp."
+            yield Place(block.attention, "qkv", attention, {"c_attn": 3 * config.width})
+            yield Place(block.attention, "out", attention, {"c_proj": config.width})
+            yield Place(block.feed_forward, "up", mlp, {"c_fc": config.hidden})
+            yield Place(block.feed_forward, "down", mlp, {"c_proj": config.width})
+            continue
         assert isinstance(block, Block)
         attention, mlp = f"model.layers.{i}.self_attn.", f"model.layers.{i}.mlp."
         yield Place(block.attention, "qkv", attention, fused)
@@ -65,8 +73,11 @@ def add_lora(model: Decoder, config: LoraConfig, seed: int) -> None:
     """Freeze the model and put fresh adapters on it, which change nothing until they are trained.
 
     Raises ConfigError where an adapter cannot be: a tied output head, a rank above that of the matrix, a model that
-    has adapters.
+    has adapters, or no layer of these names.
     """
+    targets: list[Target] = config.targets
+    if model.config.layout == "gpt2" and targets == BLOCK_TARGETS:
+        targets = GPT2_TARGETS
     if "lm_head" in config.targets and model.output is None:
         raise ConfigError(
             "lora.targets: lm_head of this model is its embedding (tied), which is no linear layer; leave lm_head out"
@@ -74,7 +85,7 @@ def add_lora(model: Decoder, config: LoraConfig, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     fresh = {}
     for name, weight in projections(model):
-        if name.rpartition(".")[2] not in config.targets:
+        if name.rpartition(".")[2] not in targets:
             continue
         if config.rank > min(weight.shape):
             raise ConfigError(
@@ -82,6 +93,11 @@ def add_lora(model: Decoder, config: LoraConfig, seed: int) -> None:
                 f"above {min(weight.shape)} adds nothing; give at most that"
             )
         fresh[name] = Adapter.new(weight, config.rank, config.scale, dora=config.dora, generator=generator)
+    if not fresh:
+        there = sorted({name.rpartition(".")[2] for name, _ in projections(model)})
+        raise ConfigError(
+            f"lora.targets: {', '.join(targets)}: no layer of this model is called so; it has {', '.join(there)}"
+        )
     attach(model, fresh, dropout=config.dropout)
 
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from exnihilo.model.layers import Block, RMSNorm
+from exnihilo.model.gpt2 import GPT2Block
+from exnihilo.model.layers import Block, RMSNorm, SwiGLU
+from exnihilo.model.lora import LoraLinear
 from exnihilo.model.memory import zeros
 
 if TYPE_CHECKING:
@@ -77,7 +79,8 @@ class ShardedMatrix:
 class BlockMatrices:
     """What a step multiplies with in one block, and the scales of its norms.
 
-    `head_scales` `[heads + kv_heads, D]` are those of the query and the key heads.
+    `head_scales` `[heads + kv_heads, D]` are those of the query and the key heads, and `qkv_bias` what is added to all
+    of them; None where the layout has none.
     """
 
     qkv: ShardedMatrix
@@ -86,7 +89,8 @@ class BlockMatrices:
     down: ShardedMatrix
     attention_norm: RMSNorm
     feed_forward_norm: RMSNorm
-    head_scales: Tensor
+    head_scales: Tensor | None
+    qkv_bias: Tensor | None
 
 
 class Matrices:
@@ -95,30 +99,23 @@ class Matrices:
     @torch.no_grad()
     def __init__(self, model: Decoder, shards: int | None = None) -> None:
         self.model, self.laid_out = model, shards is not None
-        blocks = [block for block in model.blocks if isinstance(block, Block)]
         weights: dict[nn.Module, Tensor] = {
-            linear: linear.weight
-            for block in blocks
-            for linear in (
-                block.attention.qkv,
-                block.attention.out,
-                block.feed_forward.gate_up,
-                block.feed_forward.down,
-            )
+            linear: linear.weight for block in model.blocks for linear in _linears(block)
         }
         weights[model] = model.head_weight
         if shards is None:
             self._of = {layer: ShardedMatrix.plain(weight) for layer, weight in weights.items()}
         else:
             self._of = _lay_out(weights, shards)
-        self.blocks = [self._block(block) for block in blocks]
+        self.blocks = [self._block(block) for block in model.blocks if isinstance(block, Block)]
+        """Those of `DecodeStep`, which knows no GPT-2."""
 
     def _block(self, block: Block) -> BlockMatrices:
         attention, feed_forward = block.attention, block.feed_forward
-        scales = (
-            attention.query_norm.weight.expand(attention.heads, -1),
-            attention.key_norm.weight.expand(attention.kv_heads, -1),
-        )
+        scales = None
+        if attention.query_norm is not None and attention.key_norm is not None:
+            queries = attention.query_norm.weight.expand(attention.heads, -1)
+            scales = torch.cat((queries, attention.key_norm.weight.expand(attention.kv_heads, -1)))
         return BlockMatrices(
             qkv=self._of[attention.qkv],
             out=self._of[attention.out],
@@ -126,7 +123,8 @@ class Matrices:
             down=self._of[feed_forward.down],
             attention_norm=block.attention_norm,
             feed_forward_norm=block.feed_forward_norm,
-            head_scales=torch.cat(scales),
+            head_scales=scales,
+            qkv_bias=_bias(attention.qkv),
         )
 
     def linear(self, linear: nn.Module, x: Tensor) -> Tensor:
@@ -135,7 +133,9 @@ class Matrices:
         if not self._pays(rows, x):
             out: Tensor = linear(x)
             return out
-        return self._of[linear].product(x.reshape(rows, -1)).view(*x.shape[:-1], -1)
+        product = self._of[linear].product(x.reshape(rows, -1)).view(*x.shape[:-1], -1)
+        bias = _bias(linear)
+        return product if bias is None else product.add_(bias)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[B, vocab_size]` of hidden states `[B, width]`."""
@@ -145,6 +145,20 @@ class Matrices:
 
     def _pays(self, rows: int, x: Tensor) -> bool:
         return self.laid_out and rows in ROWS and not torch.is_autocast_enabled(x.device.type)
+
+
+def _linears(block: nn.Module) -> tuple[nn.Linear, ...]:
+    assert isinstance(block, Block | GPT2Block)
+    feed_forward = block.feed_forward
+    first = feed_forward.gate_up if isinstance(feed_forward, SwiGLU) else feed_forward.up
+    return block.attention.qkv, block.attention.out, first, feed_forward.down
+
+
+def _bias(linear: nn.Module) -> Tensor | None:
+    """The bias of a linear layer, one with adapters included."""
+    base = linear.base if isinstance(linear, LoraLinear) else linear
+    assert isinstance(base, nn.Linear)
+    return base.bias
 
 
 def _lay_out(weights: dict[nn.Module, Tensor], shards: int) -> dict[nn.Module, ShardedMatrix]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from exnihilo.model.cache import Cache
+from exnihilo.model.gpt2 import GELUFeedForward, GPT2Attention, GPT2Block
 from exnihilo.model.layers import Attention, Block, RMSNorm
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def cached_hidden(
     positions = cache.positions(tokens.shape[1])
     cos, sin = F.embedding(positions, model.cos), F.embedding(positions, model.sin)
     cos, sin = torch.cat((cos, cos), -1)[:, :, None], torch.cat((-sin, sin), -1)[:, :, None]
-    x = F.embedding(tokens, model.embedding.weight)
+    x = model.embedded(tokens, positions)
     eps = x.new_tensor(model.config.norm_eps)
     # Attention is in float32 under autocast, too: it would convert all keys and values in every step.
     exact: AbstractContextManager[object] = nullcontext()
     if torch.is_autocast_enabled(x.device.type):
         exact = torch.autocast(x.device.type, enabled=False)
     for block, layer in zip(model.blocks, cache.layers, strict=True):
-        assert isinstance(block, Block)
+        assert isinstance(block, Block | GPT2Block)
         attention, feed_forward = block.attention, block.feed_forward
         heads = linear(attention.qkv, _normalised(x, block.attention_norm, eps))
         with exact:
@@ -58,12 +59,19 @@ def cached_hidden(
         if wanted is not None and block is model.blocks[-1]:
             x, mixed = x[:, wanted], mixed[:, wanted]
         x = x + linear(attention.out, mixed)
-        gate, up = linear(feed_forward.gate_up, _normalised(x, block.feed_forward_norm, eps)).chunk(2, dim=-1)
-        x = x + linear(feed_forward.down, F.silu(gate).mul_(up))
+        normed = _normalised(x, block.feed_forward_norm, eps)
+        if isinstance(feed_forward, GELUFeedForward):
+            inner = F.gelu(linear(feed_forward.up, normed), approximate="tanh")
+        else:
+            gate, up = linear(feed_forward.gate_up, normed).chunk(2, dim=-1)
+            inner = F.silu(gate).mul_(up)
+        x = x + linear(feed_forward.down, inner)
     return _normalised(x, model.norm, eps)
 
 
-def _normalised(x: Tensor, norm: RMSNorm, eps: Tensor) -> Tensor:
+def _normalised(x: Tensor, norm: nn.Module, eps: Tensor) -> Tensor:
+    if not isinstance(norm, RMSNorm):
+        return _call(norm, x)
     return (x * _inverse_rms(x, eps)).mul_(norm.weight)
 
 
@@ -73,15 +81,21 @@ def _inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
 
 
 def _turned(
-    attention: Attention, heads: Tensor, cos: Tensor, sin: Tensor, eps: Tensor
+    attention: Attention | GPT2Attention, heads: Tensor, cos: Tensor, sin: Tensor, eps: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries `[B, T, heads, D]`, keys and values `[B, T, kv_heads, D]`; the first two normalised and turned."""
+    """Queries `[B, T, heads, D]`, keys and values `[B, T, kv_heads, D]`; the first two normalised and turned, where the
+    layout does so."""
+    if isinstance(attention, GPT2Attention):
+        heads = heads.view(*heads.shape[:2], -1, attention.head_dim).to(cos.dtype)
+        query, key, value = heads.chunk(3, dim=2)
+        return query, key, value
     queries, keys = attention.heads, attention.kv_heads
     heads = heads.view(*heads.shape[:2], queries + 2 * keys, attention.head_dim)
     turned = heads[:, :, : queries + keys].to(cos.dtype)
-    turned = turned * _inverse_rms(turned, eps)
-    turned[:, :, :queries].mul_(attention.query_norm.weight)
-    turned[:, :, queries:].mul_(attention.key_norm.weight)
+    if attention.query_norm is not None and attention.key_norm is not None:
+        turned = turned * _inverse_rms(turned, eps)
+        turned[:, :, :queries].mul_(attention.query_norm.weight)
+        turned[:, :, queries:].mul_(attention.key_norm.weight)
     # The halves of a head change places, and `sin` has the sign of the first.
     turned = torch.addcmul(turned * cos, turned.roll(attention.head_dim // 2, -1), sin)
     return turned[:, :, :queries], turned[:, :, queries:], heads[:, :, queries + keys :]

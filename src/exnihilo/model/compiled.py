@@ -9,6 +9,7 @@ from functools import cache
 import torch
 
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.gpt2 import GPT2Block
 from exnihilo.model.layers import Block
 
 COMPILERS = ("g++", "clang++", "c++")
@@ -37,6 +38,6 @@ def compile_blocks(model: Decoder) -> None:
     4,096 tokens 653 instead of 743 ms.
     """
     for block in model.blocks:
-        assert isinstance(block, Block)
+        assert isinstance(block, Block | GPT2Block)
         for name in ("before_attention", "after_attention"):
             setattr(block, name, torch.compile(getattr(block, name), dynamic=False))

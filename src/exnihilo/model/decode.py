@@ -30,7 +30,10 @@ class OneTokenCache(Protocol):
 
 
 class DecodeStep:
-    """The forward pass over one token of each of `rows` rows, on a CPU and in the precision of the rotary table."""
+    """The forward pass over one token of each of `rows` rows, on a CPU and in the precision of the rotary table.
+
+    All layouts but GPT-2's.
+    """
 
     def __init__(self, matrices: Matrices, rows: int) -> None:
         self.matrices, self.rows = matrices, rows
@@ -72,6 +75,8 @@ class DecodeStep:
             block.qkv.times(self._normal, self._qkv)
             if block.qkv.count > 1:
                 self._heads_shards.copy_(self._qkv)
+            if block.qkv_bias is not None:
+                self._heads.add_(block.qkv_bias)
             self._turn(block.head_scales, whole, cos, sin)
             mixed = cache.mix(layer, self._queries, self._keys, self._values)
             self._add(block.out, mixed.reshape(self.rows, -1), self._out, self._out_sum)
@@ -79,6 +84,7 @@ class DecodeStep:
             block.gate_up.times(self._normal, self._gate_up)
             torch.mul(F.silu(self._gate, inplace=True), self._up, out=self._act_shards)
             self._add(block.down, self._act, self._down, self._down_sum)
+        assert isinstance(model.norm, RMSNorm)
         self._normalise(model.norm)
         return self._normal
 
@@ -94,11 +100,14 @@ class DecodeStep:
         _invert(self._scale, self._eps, self._x.shape[1])
         torch.mul(self._x, self._scale, out=self._normal).mul_(norm.weight)
 
-    def _turn(self, scales: Tensor, whole: Tensor, cos: Tensor, sin: Tensor) -> None:
-        """Normalise the query and key heads, and turn them by their positions."""
-        torch.linalg.vector_norm(self._turning, dim=-1, keepdim=True, out=self._head_scale)
-        _invert(self._head_scale, self._eps, self._turning.shape[2])
-        torch.mul(self._turning, self._head_scale, out=self._still).mul_(scales)
+    def _turn(self, scales: Tensor | None, whole: Tensor, cos: Tensor, sin: Tensor) -> None:
+        """Normalise the query and key heads by `scales`, where there are any, and turn them by their positions."""
+        if scales is None:
+            self._still.copy_(self._turning)
+        else:
+            torch.linalg.vector_norm(self._turning, dim=-1, keepdim=True, out=self._head_scale)
+            _invert(self._head_scale, self._eps, self._turning.shape[2])
+            torch.mul(self._turning, self._head_scale, out=self._still).mul_(scales)
         torch.mul(self._still, whole, out=self._turned)
         self._turned_left.addcmul_(self._right, sin, value=-1)
         self._turned_right.addcmul_(self._left, sin)

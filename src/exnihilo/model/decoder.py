@@ -1,4 +1,4 @@
-"""The default model: a decoder-only transformer in the Qwen3 layout."""
+"""A decoder-only transformer: in the Qwen3 layout by default, or in that of another family that was imported."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from exnihilo.core.errors import ExnihiloError
 from exnihilo.model.cache import Cache
 from exnihilo.model.cached import cached_hidden
 from exnihilo.model.config import DecoderConfig
+from exnihilo.model.gpt2 import GPT2Block
 from exnihilo.model.layers import Block, RMSNorm, rotary_table
 from exnihilo.model.segments import regroup
 
@@ -31,10 +32,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.norm = RMSNorm(config.width, config.norm_eps)
+        learned = config.layout == "gpt2"
+        self.position_embedding = nn.Embedding(config.max_length, config.width) if learned else None
+        self.blocks = nn.ModuleList((GPT2Block if learned else Block)(config) for _ in range(config.depth))
+        self.norm = (nn.LayerNorm if learned else RMSNorm)(config.width, config.norm_eps)
         self.output = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
-        cos, sin = rotary_table(config.max_length, config.head_dim, config.rope_theta)
+        cos, sin = rotary_table(config.max_length, config.head_dim, config.rope_theta, config.rope_scaling)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.initialise()
@@ -50,12 +53,18 @@ class Decoder(nn.Module):
         0).
         """
         nn.init.normal_(self.embedding.weight, std=SPREAD if self.config.tied else 1.0)
+        if self.position_embedding is not None:
+            nn.init.normal_(self.position_embedding.weight, std=SPREAD)
         for block in self.blocks:
-            assert isinstance(block, Block)
-            for linear in (block.attention.qkv, block.feed_forward.gate_up):
+            assert isinstance(block, Block | GPT2Block)
+            first = block.feed_forward.gate_up if isinstance(block, Block) else block.feed_forward.up
+            for linear in (block.attention.qkv, first):
                 nn.init.normal_(linear.weight, std=SPREAD)
-            nn.init.zeros_(block.attention.out.weight)
-            nn.init.zeros_(block.feed_forward.down.weight)
+            for linear in (block.attention.out, block.feed_forward.down):
+                nn.init.zeros_(linear.weight)
+            for linear in (block.attention.qkv, block.attention.out, first, block.feed_forward.down):
+                if linear.bias is not None:
+                    nn.init.zeros_(linear.bias)
         if self.output is not None:
             nn.init.zeros_(self.output.weight)
 
@@ -90,11 +99,22 @@ class Decoder(nn.Module):
             cos, sin = self.cos[:length, None], self.sin[:length, None]
         else:
             cos, sin = (F.embedding(positions, table)[:, :, None] for table in (self.cos, self.sin))
-        x = self.embedding(tokens)
+        x = self.embedded(tokens, positions)
         for block in self.blocks:
             x = block(x, cos, sin, regrouping)
         out: Tensor = self.norm(x)
         return out
+
+    def embedded(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        """What the first block reads, `[B, T, width]` of ids `[B, T]`: their embedding and, where positions are
+        learned, that of their positions `[B, T]` (or `[T]` from 0 on)."""
+        x: Tensor = self.embedding(tokens)
+        if self.position_embedding is None:
+            return x
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+        both: Tensor = x + self.position_embedding(positions)
+        return both
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[…, vocab_size]` of hidden states `[…, width]`."""

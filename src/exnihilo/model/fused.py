@@ -43,6 +43,16 @@ def normalised_and_turned(heads: Tensor, weight: Tensor, cos: Tensor, sin: Tenso
     return out
 
 
+def turned(heads: Tensor, queries: int, keys: int, cos: Tensor, sin: Tensor) -> Tensor:
+    """`normalised_and_turned` without the norms, for layouts that have none; the queries are divided by √D."""
+    heads = heads.to(cos.dtype)
+    scale = heads.shape[-1] ** -0.5
+    parts = (heads[..., :queries, :] * scale, heads[..., queries : queries + keys, :])
+    left, right = torch.cat(parts, dim=-2).chunk(2, dim=-1)
+    rotated = torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+    return torch.cat((rotated, heads[..., queries + keys :, :]), dim=-2).permute(2, 0, 1, 3).contiguous()
+
+
 def swiglu(gate_up: Tensor) -> Tensor:
     """`silu(gate) · up` `[…, H]` of `[…, 2H]`, gate first (arXiv 2002.05202)."""
     if torch.compiler.is_compiling():

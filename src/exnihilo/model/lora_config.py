@@ -8,10 +8,16 @@ from pydantic import Field, field_validator
 
 from exnihilo.core.config import Config, why
 
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
-"""The linear layers of a decoder, by the names that they have in the Qwen3 layout and in PEFT."""
+Target = Literal[
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head",
+    "c_attn", "c_proj", "c_fc",
+]  # fmt: skip
+"""The linear layers of a decoder, by the names they have in `transformers` and PEFT; the last three are GPT-2's."""
 
-BLOCK_TARGETS: list[Target] = [target for target in get_args(Target) if target != "lm_head"]
+GPT2_TARGETS: list[Target] = ["c_attn", "c_proj", "c_fc"]
+BLOCK_TARGETS: list[Target] = [
+    target for target in get_args(Target) if target != "lm_head" and target not in GPT2_TARGETS
+]
 
 
 class LoraConfig(Config):
@@ -51,7 +57,8 @@ class LoraConfig(Config):
     targets: list[Target] = Field(
         default=BLOCK_TARGETS,
         min_length=1,
-        description="linear layers that get an adapter, in every block; the default is all but the output head",
+        description="linear layers that get an adapter, in every block; the default is all but the output head "
+        "(in GPT-2 c_attn, c_proj and c_fc)",
         json_schema_extra=why(
             "every layer of the blocks: adapters on all of them were needed to match full tuning (QLoRA, arXiv "
             "2305.14314)",

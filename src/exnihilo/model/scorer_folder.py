@@ -1,4 +1,4 @@
-"""A reward model on disk: the Hugging Face layout of a Qwen3 that classifies, and what its scores mean."""
+"""A reward model on disk: the Hugging Face layout of a decoder that classifies, and what its scores mean."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from exnihilo.core.artifact import write_atomic
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
+from exnihilo.model.config_json import CLASSES, config_json, read_config
 from exnihilo.model.decoder import Decoder
-from exnihilo.model.folder import from_qwen3, qwen3_config, qwen3_names, read_config
+from exnihilo.model.folder import WEIGHTS, read_weights, token_ids
+from exnihilo.model.layouts import named_weights, own_weights
 from exnihilo.model.scorer import Scorer
 from exnihilo.tokenizer.folder import read_json
 
@@ -45,13 +46,13 @@ def save_scorer(model: Scorer, tokenizer: Tokenizer, scale: Scale, out: Path) ->
     with the same scores, before the scale."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
-    named = qwen3_names(model.decoder.config, model.decoder.state_dict())
+    named = named_weights(model.decoder.config, model.decoder.state_dict())
     named.pop("lm_head.weight", None)
     named[HEAD] = model.output.weight.detach().cpu().contiguous()
     write_atomic(out / "model.safetensors", save(named, metadata={"format": "pt"}))
-    ids = {"bos": tokenizer.bos, "end": tokenizer.end, "eos": tokenizer.eos, "pad": tokenizer.pad}
-    config: dict[str, Any] = qwen3_config(model.decoder.config, **ids) | {
-        "architectures": ["Qwen3ForSequenceClassification"],
+    shape = model.decoder.config
+    config: dict[str, Any] = config_json(shape, **token_ids(tokenizer), dtype="float32") | {
+        "architectures": [CLASSES[shape.layout] + "ForSequenceClassification"],
         "num_labels": len(scale.aspects),
         "id2label": {str(i): name for i, name in enumerate(scale.aspects)},
         "label2id": {name: i for i, name in enumerate(scale.aspects)},
@@ -68,19 +69,14 @@ def load_scorer(folder: Path, device: torch.device | str = "cpu") -> tuple[Score
     from exnihilo.tokenizer.tokenizer import Tokenizer
 
     config = read_config(folder)
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise Refused(f"{folder}: no model.safetensors beside config.json; make the reward model again")
-    try:
-        named = load_file(path)
-    except SafetensorError as error:
-        raise Refused(f"{path}: cut short or altered ({error}); make the reward model again") from error
+    named = read_weights(folder)
+    path = folder / WEIGHTS
     if HEAD not in named:
         raise Refused(f"{folder}: a model without scores; give a reward model (exnihilo reward)")
     scale = _scale(folder, len(named[HEAD]))
     decoder = Decoder(config)
     # Of the output head of an untied decoder nothing is used.
-    own = from_qwen3(
+    own = own_weights(
         config, named | ({} if config.tied else {"lm_head.weight": decoder.head_weight.detach()})
     )
     model = Scorer(decoder, len(scale.aspects))

@@ -72,7 +72,7 @@ def test_a_role_that_the_template_does_not_take_is_left_out(tokenizer: Tokenizer
         ({"answer": "<|assistant|>{% generation %} {{ m.content }}<|end|>{% endgeneration %}"},
          "training and serving"),
         (
-            {"answer": "<|assistant|>{% generation %}{{ m.content | trim }}<|end|>{% endgeneration %}"},
+            {"answer": "<|assistant|>{% generation %}{{ m.content | lower }}<|end|>{% endgeneration %}"},
             "training and serving differ from token",
         ),
         ({"prompt": ""}, "training and serving differ from token"),
@@ -86,6 +86,12 @@ def test_sft_5_a_template_that_breaks_an_invariant_is_told_which(
     with pytest.raises(ConfigError, match=error) as caught:
         renderer_of(tokenizer, **parts).check()
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_may_trim_answers(tokenizer: Tokenizer) -> None:
+    """As Llama 3's does: the model then learns to write what is trimmed."""
+    trims = "<|assistant|>{% generation %}{{ m.content | trim }}<|end|>{% endgeneration %}"
+    renderer_of(tokenizer, answer=trims).check()
 
 
 def test_a_template_without_marks_does_not_pass(tokenizer: Tokenizer) -> None:

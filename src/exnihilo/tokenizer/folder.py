@@ -51,6 +51,39 @@ def is_byte_level(data: Mapping[str, Any]) -> bool:
     return decoder.get("type") == "ByteLevel"
 
 
+def is_byte_fallback(data: Mapping[str, Any]) -> bool:
+    """Whether a `tokenizer.json` is BPE over text with spaces as `▁`, and bytes (`<0x0A>`) for what it has no piece of:
+    SentencePiece as Llama 1 and 2 and Mistral have it."""
+    model = data.get("model")
+    return isinstance(model, Mapping) and model.get("type") == "BPE" and bool(model.get("byte_fallback"))
+
+
+def without_prefix(data: dict[str, Any]) -> dict[str, Any]:
+    """Such a tokenizer without the space that it puts before every text, and takes away again when it decodes.
+
+    That space is right where a text begins, and wrong at each border inside of one, of which a conversation has many:
+    without it a text's ids are those of its bytes, wherever it stands.
+    """
+    found = dict(data)
+    found["normalizer"] = _parts_without(data.get("normalizer"), "normalizers", "Prepend")
+    found["decoder"] = _parts_without(data.get("decoder"), "decoders", "Strip")
+    for name in ("pre_tokenizer", "decoder"):
+        part = found.get(name)
+        if isinstance(part, Mapping) and part.get("type") == "Metaspace":
+            found[name] = {**part, "prepend_scheme": "never"}
+    return found
+
+
+def _parts_without(part: Any, name: str, kind: str) -> Any:
+    """A part of a tokenizer without those of one type in it; None where nothing is left."""
+    if not isinstance(part, Mapping):
+        return part
+    if part.get("type") == "Sequence":
+        kept = [_parts_without(one, name, kind) for one in part.get(name, [])]
+        return {**part, name: [one for one in kept if one is not None]}
+    return None if part.get("type") == kind else part
+
+
 def read_template(folder: Path, config: Mapping[str, Any]) -> str:
     """The chat template: `chat_template.jinja`, or else the key in the config, as in `transformers`."""
     path = folder / "chat_template.jinja"

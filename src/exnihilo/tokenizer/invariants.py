@@ -26,8 +26,9 @@ def check(renderer: Renderer) -> None:
     the
        model writes it, then the end-of-turn token;
 
-    and that there is at most one BOS, and a pad token that ends nothing. A role that the template does not
-    take at all is left out of the probes, except user and assistant.
+    and that there is at most one BOS, and a pad token that ends nothing. In the third, a template may trim the
+    answer (Llama 3's does): what it is trained on, and then writes, has no space at its ends. A role that the
+    template does not take at all is left out of the probes, except user and assistant.
 
     Raises ConfigError for a template at fault, Refused for the tokenizer's special tokens.
     """
@@ -104,9 +105,11 @@ def _check_spans(renderer: Renderer, messages: Probe) -> None:
 def _check_answer(renderer: Renderer, messages: Probe) -> None:
     tokenizer = renderer.tokenizer
     trained = renderer.render(messages).ids
-    answer = tokenizer.encode(messages[-1]["content"])
-    served = [*renderer.prompt(messages[:-1]), *answer, tokenizer.end]
-    if trained[: len(served)] != served:
+    prompt, content = renderer.prompt(messages[:-1]), messages[-1]["content"]
+    served, trimmed = (
+        [*prompt, *tokenizer.encode(text), tokenizer.end] for text in (content, content.strip())
+    )
+    if trained[: len(served)] != served and trained[: len(trimmed)] != trimmed:
         at = next((n for n, (a, b) in enumerate(zip(trained, served, strict=False)) if a != b), len(trained))
         seen, sent = (tokenizer.decode(ids[at : at + 8], skip_special=False) for ids in (trained, served))
         raise ConfigError(

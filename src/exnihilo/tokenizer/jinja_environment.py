@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -49,6 +50,20 @@ def compile_template(source: str) -> jinja2.Template:
 def marks_generation(source: str) -> bool:
     """Whether a valid template has `{% generation %}` blocks."""
     return any(name.name == SPAN_START for name in _environment().parse(source).find_all(nodes.Name))
+
+
+def lex(source: str) -> Iterator[tuple[str, str]]:
+    """The kinds and texts of a template's tokens, in Jinja's terms; all texts together are the template.
+
+    Raises ConfigError where it is not valid Jinja.
+    """
+    try:
+        for _, kind, text in _environment().lexer.tokeniter(source, None):
+            yield kind, text
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"chat template, line {error.lineno}: {error.message}; mend the template"
+        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,13 @@ from blake3 import blake3
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_atomic, write_json
 from exnihilo.tokenizer.folder import (
+    is_byte_fallback,
     is_byte_level,
     read_json,
     read_optional_json,
     read_template,
     role_names,
+    without_prefix,
 )
 from exnihilo.tokenizer.special import END, EOS
 
@@ -31,8 +34,12 @@ TOKENIZER_FILES = (
 """Every file that `Tokenizer.save` writes; the last one only where there is a template."""
 
 
+OPENS, CLOSES = "document_opens_with", "document_closes_with"
+"""Keys of `tokenizer_config.json` for imported tokenizers, in which no role is what opens or closes a document."""
+
+
 class Tokenizer:
-    """Text to ids and back, over `tokenizers.Tokenizer`; any byte-level `tokenizer.json` will do.
+    """Text to ids and back, over `tokenizers.Tokenizer`; any `tokenizer.json` of bytes will do.
 
     `config` is the content of `tokenizer_config.json`, `template` the Jinja chat template ("" if there is
     none), `where` the name that errors give.
@@ -73,7 +80,9 @@ class Tokenizer:
         folder = Path(folder)
         path = folder / "tokenizer.json"
         data = read_json(path, "give the folder of a tokenizer or a model")
-        if not is_byte_level(data):
+        if is_byte_fallback(data):
+            data = without_prefix(data)
+        elif not is_byte_level(data):
             raise Refused(
                 f"{path}: not a byte-level tokenizer (its decoder is not ByteLevel); use one that is"
             )
@@ -95,6 +104,15 @@ class Tokenizer:
     def with_template(self, template: str) -> Tokenizer:
         """The same tokenizer with another chat template, and so with another fingerprint."""
         return Tokenizer(self._backend, config=self._config, template=template, where=self.where)
+
+    def with_roles(self, roles: Mapping[str, str]) -> Tokenizer:
+        """The same tokenizer with other tokens in its roles (`pad_token` and so on, `OPENS` and `CLOSES`). A token that
+        is not there yet is added, with the next free id."""
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        fresh = [name for name in dict.fromkeys(roles.values()) if backend.token_to_id(name) is None]
+        backend.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in fresh])
+        config = {**self._config, **roles}
+        return Tokenizer(backend, config=config, template=self.template, where=self.where)
 
     def save(self, folder: Path | str, *, max_length: int | None = None) -> None:
         """Write the files of `TOKENIZER_FILES`; beyond `max_length` tokens `transformers` warns."""
@@ -122,14 +140,16 @@ class Tokenizer:
 
     @property
     def bos(self) -> int:
-        """The id that opens a document and a conversation. Raises `Refused` if there is none."""
-        return self._role("bos_token")
+        """The id that opens a document. Raises `Refused` if there is none."""
+        opens = self._config.get(OPENS)
+        return self.special[opens] if opens in self.special else self._role("bos_token")
 
     @property
     def eos(self) -> int:
         """The id that ends a document. Raises `Refused` if there is none."""
         # `eos_token` on disk is what generation outside must stop on, and that is the end of a turn.
-        return self.special[EOS] if EOS in self.special else self._role("eos_token")
+        closes = self._config.get(CLOSES, EOS)
+        return self.special[closes] if closes in self.special else self._role("eos_token")
 
     @property
     def end(self) -> int:
@@ -186,8 +206,9 @@ class Tokenizer:
     def token_bytes(self) -> list[bytes]:
         """The raw bytes of each id: `b""` for special tokens and for ids that no token has."""
         table = [b""] * self.vocab_size
+        of_token = bytes_of_piece if is_byte_fallback(json.loads(self._backend.to_str())) else bytes_of_token
         for token, i in self._backend.get_vocab(with_added_tokens=False).items():
-            table[i] = bytes_of_token(token)
+            table[i] = of_token(token)
         for i, added in self._backend.get_added_tokens_decoder().items():
             table[i] = added.content.encode()
         for i in self.special.values():
@@ -237,3 +258,12 @@ def bytes_of_token(token: str) -> bytes:
     values = [_BYTE_OF.get(character) for character in token]
     known = [value for value in values if value is not None]
     return bytes(known) if len(known) == len(values) else token.encode()
+
+
+def bytes_of_piece(piece: str) -> bytes:
+    """The raw bytes that a piece of SentencePiece's stands for: `<0x0A>` is a byte, `▁` a space."""
+    byte = _PIECE_BYTE.fullmatch(piece)
+    return bytes([int(byte[1], 16)]) if byte else piece.replace("▁", " ").encode()
+
+
+_PIECE_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import read_jsonl
 from exnihilo.verify.check import KINDS
+from exnihilo.verify.constraints import CONSTRAINTS
+from exnihilo.verify.numbers import number
 
 
 def read_questions(
@@ -56,6 +60,38 @@ def verifier_fault(verifier: Any) -> str | None:
         return f"no verifier of kind {kind!r:.40}; there are {', '.join(KINDS)}"
     if KINDS[kind] and not isinstance(verifier.get("value"), str):
         return f"a verifier of kind {kind} needs a text as value"
+    if kind == "number" and number(verifier["value"]) is None:
+        return f"a verifier of kind number needs a number as value, not {verifier['value']!r:.40}"
+    if kind in ("schema", "constraints"):
+        return _json_fault(kind, verifier["value"])
+    if kind == "regex":
+        try:
+            re.compile(verifier["value"])
+        except re.error as error:
+            return f"a verifier of kind regex: {verifier['value']!r:.40} is no regular expression ({error})"
+    return None
+
+
+def _json_fault(kind: str, value: str) -> str | None:
+    """Why the JSON in a verifier is not what its kind wants, or None."""
+    try:
+        wanted = json.loads(value)
+    except ValueError as error:
+        return f"a verifier of kind {kind} needs JSON as value ({error})"
+    if kind == "constraints":
+        names, given = (
+            wanted.get(key) if isinstance(wanted, dict) else None for key in ("instruction_id_list", "kwargs")
+        )
+        if not (isinstance(names, list) and isinstance(given, list) and len(names) == len(given) > 0):
+            return "a verifier of kind constraints needs instruction_id_list and kwargs, lists of one length"
+        unknown = [name for name in names if name not in CONSTRAINTS]
+        return f"no constraint {unknown[0]!r:.60}; there are {', '.join(CONSTRAINTS)}" if unknown else None
+    import jsonschema
+
+    try:
+        jsonschema.validators.validator_for(wanted).check_schema(wanted)
+    except jsonschema.SchemaError as error:
+        return f"a verifier of kind schema: {error.message:.80}"
     return None
 
 

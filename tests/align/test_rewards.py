@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from exnihilo.align.responses import Response
-from exnihilo.align.rewards import Part, Scored, Unended, Verified, WeightedSum
+from exnihilo.align.rewards import Judged, Part, Scored, Trusted, Unended, Verified, WeightedSum
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
 from exnihilo.infer.generate import Generation
 from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import Scale, save_scorer
+from exnihilo.teachers.judge import Judge
+from exnihilo.teachers.program import ProgramTeacher
 from exnihilo.tokenizer.bpe import byte_tokenizer, train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.verify.check import Verdict
 from random_decoder import random_decoder
 
 
@@ -123,3 +126,37 @@ def test_ppo_11_a_reward_model_of_another_tokenizer_is_refused(tokenizer: Tokeni
     reward_folder(other, tmp_path / "other")
     with pytest.raises(Refused, match="ids of another tokenizer than the policy's"):
         Scored([tmp_path / "other"], tokenizer)
+
+
+def test_a_verifier_that_fails_says_nothing_and_is_counted(tokenizer: Tokenizer) -> None:
+    """Five in a hundred fail: the others are judged, and what failed is named."""
+    calls = 0
+
+    def check(verifier: object, reply: str) -> Verdict:
+        nonlocal calls
+        calls += 1
+        if calls % 20 == 0:
+            raise ZeroDivisionError("in the verifier")
+        return Verdict(True, reply)
+
+    source = Trusted(verified := Verified(check))
+    rewards = source([answered(tokenizer, "Yes.")] * 200)
+    assert rewards.count(None) == 10 and rewards.count(1.0) == 190
+    assert verified.failures == {"ZeroDivisionError: in the verifier": 10}
+
+
+def test_a_judge_that_answers_nonsense_is_refused_by_name(tokenizer: Tokenizer) -> None:
+    judged = Judged(Judge(ProgramTeacher("turtle", lambda messages: "I like turtles")))
+    source = Trusted(judged, patience=64)
+    assert source([answered(tokenizer, "Yes.")] * 40) == [None] * 40
+    with pytest.raises(Refused, match=r"grade: no reward for 80 of 80 answers \(it said 'I like turtles'\)"):
+        source([answered(tokenizer, "Yes.")] * 40)
+
+
+def test_a_judge_that_can_be_read_gives_grades(tokenizer: Tokenizer) -> None:
+    judged = Judged(
+        Judge(
+            ProgramTeacher("j", lambda messages: '{"grade": 10}' if "Yes" in messages[0]["content"] else "?")
+        )
+    )
+    assert Trusted(judged)([answered(tokenizer, "Yes."), answered(tokenizer, "No.")]) == [1.0, None]

@@ -219,7 +219,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the aligned model's folder. Refused where no prompt has a verifier."""
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.rewards import Verified
+    from exnihilo.align.rewards import Trusted, Verified
     from exnihilo.align.rollouts import Rollouts
     from exnihilo.core.seeds import derive
     from exnihilo.model.adapter_folder import save_tuned
@@ -265,7 +265,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     source = Rollouts(
         sampler,
         reference,
-        Verified(),
+        Trusted(Verified()),
         length=config.length,
         scale=config.scale,
         anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,

@@ -234,7 +234,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.align.ppo_rollouts import PPORollouts
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.rewards import RewardSource, Scored, Unended, Verified
+    from exnihilo.align.rewards import RewardSource, Scored, Trusted, Unended, Verified
     from exnihilo.core.seeds import derive
     from exnihilo.model.actor_critic import ActorCritic
     from exnihilo.model.adapter_folder import save_tuned
@@ -262,7 +262,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
         source_of_reward = Scored([judge], tokenizer, force=config.force_reward)
         critic = load_scorer(judge)[0]
     else:
-        source_of_reward = Verified()
+        source_of_reward = Trusted(Verified())
         torch.manual_seed(derive(work.seed, "critic"))
         critic = Scorer(load_model(start))
     with torch.no_grad():

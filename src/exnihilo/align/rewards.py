@@ -7,20 +7,22 @@ asked leaves such responses out of baselines and batches, and counts them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
 from exnihilo.align.responses import Response
-from exnihilo.core.errors import Refused
+from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import Scale, load_scorer
+from exnihilo.teachers.judge import Judge
 from exnihilo.tokenizer.folder import read_json
 from exnihilo.tokenizer.tokenizer import Tokenizer
-from exnihilo.verify.check import check
+from exnihilo.verify.check import Verdict, check
 
 CARD = "card.json"
 """Where a reward model's folder says whether it is fit to be maximised."""
@@ -35,16 +37,72 @@ class RewardSource(Protocol):
 
 
 class Verified:
-    """1 where the item's verifier accepts the response, 0 where it doesn't, None where it can't say."""
+    """1 where the item's verifier accepts the response, 0 where it doesn't, None where it can't say.
+
+    One that fails can't say either; `failures` counts what it failed with. Raises Refused for programs to be judged
+    where this machine can't isolate them.
+    """
 
     name = "correct"
 
+    def __init__(self, check: Callable[[Mapping[str, Any], str], Verdict] = check) -> None:
+        self._check = check
+        self.failures: Counter[str] = Counter()
+
     def __call__(self, responses: Sequence[Response]) -> list[float | None]:
-        found: list[float | None] = []
-        for response in responses:
-            correct = check(response.item.get("verifier") or {}, response.text).correct
-            found.append(None if correct is None else float(correct))
+        return [self._one(response) for response in responses]
+
+    def _one(self, response: Response) -> float | None:
+        try:
+            correct = self._check(response.item.get("verifier") or {}, response.text).correct
+        except ExnihiloError:
+            raise
+        except Exception as error:
+            self.failures[f"{type(error).__name__}: {error}"[:120]] += 1
+            return None
+        return None if correct is None else float(correct)
+
+
+class Judged:
+    """A judge's grade of each response to what the user said last, from 0 to 1; None where the judge abstained."""
+
+    name = "grade"
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
+        questions = [str(response.item["messages"][-1]["content"]) for response in responses]
+        return self.judge.grades(questions, [response.text for response in responses])
+
+
+class Trusted:
+    """Another source, as long as it says something: once `patience` responses were judged, at most `most` of them may
+    have no reward. Raises Refused beyond that, with the source's name and what it failed with: to learn from the few
+    that are left would be to learn from whom a broken judge spares."""
+
+    def __init__(self, source: RewardSource, *, most: float = 0.5, patience: int = 64) -> None:
+        self.source, self.most, self.patience, self.name = source, most, patience, source.name
+        self.judged = self.silent = 0
+
+    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
+        found = self.source(responses)
+        self.judged += len(found)
+        self.silent += sum(one is None for one in found)
+        if self.judged >= self.patience and self.silent > self.most * self.judged:
+            raise Refused(
+                f"{self.name}: no reward for {self.silent} of {self.judged} answers{_why(self.source)}; mend what "
+                "judges them"
+            )
         return found
+
+
+def _why(source: RewardSource) -> str:
+    if isinstance(source, Verified) and source.failures:
+        return f" ({source.failures.most_common(1)[0][0]})"
+    if isinstance(source, Judged) and source.judge.first_problem:
+        return f" ({source.judge.first_problem})"
+    return ""
 
 
 class Scored:

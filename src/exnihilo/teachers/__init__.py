@@ -1,0 +1,1 @@
+"""One interface to whoever writes or judges text."""

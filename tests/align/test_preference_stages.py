@@ -94,7 +94,7 @@ def test_shuffled_labels_are_no_better_than_chance(start: Path, tmp_path: Path, 
     assert not card["passed"] and 0.3 < card["accuracy"]["value"] < 0.7
 
 
-def test_no_prompt_is_on_both_sides_and_nothing_is_cut(
+def test_rm_3_no_prompt_is_on_both_sides_and_nothing_is_cut(
     tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
 ) -> None:
     many = [{**row, "prompt": f"What is {i % 40}?"} for i, row in enumerate(rows(200))]
@@ -116,7 +116,7 @@ def test_no_prompt_is_on_both_sides_and_nothing_is_cut(
         read_and_part(tmp_path / "bad.jsonl", Renderer(tokenizer), 96, 64, 0.3, workspace)
 
 
-def test_dpo_raises_what_is_preferred_and_tells_both(
+def test_dpo_4_it_raises_what_is_preferred_and_tells_both(
     start: Path, tmp_path: Path, workspace: Workspace
 ) -> None:
     write_jsonl(tmp_path / "train.jsonl", rows(160))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from exnihilo.core.config import ExamplesRef, ModelRef, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.model.lora_config import LoraConfig
+from exnihilo.objectives.variants import WITHOUT_REFERENCE, Variant
 from exnihilo.train.config import HORIZON, LORA, LORA_WHY, FitConfig, OptimizerConfig, adapter_rate
 
 if TYPE_CHECKING:
@@ -37,19 +38,7 @@ class DPOConfig(FitConfig):
         description="preferences: an examples artifact, or a file of any known format",
         json_schema_extra=why("there is no default: it is what is to be liked", example="preferences.jsonl"),
     )
-    variant: Literal[
-        "sigmoid",
-        "hinge",
-        "ipo",
-        "ipo-mean",
-        "robust",
-        "nca",
-        "sppo",
-        "apo-zero",
-        "apo-down",
-        "simpo",
-        "orpo",
-    ] = Field(
+    variant: Variant = Field(
         default="sigmoid",
         description="the loss: DPO (with certainties below 1 cDPO), SLiC, IPO of sums or of means a token, robust DPO, "
         "NCA, SPPO, APO, and without a reference SimPO and ORPO",
@@ -155,7 +144,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_with_tokenizer
     from exnihilo.model.precision import resolve_precision
-    from exnihilo.objectives.direct import WITHOUT_REFERENCE, DirectPreference
+    from exnihilo.objectives.direct import DirectPreference
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.comparisons import ComparisonRows
     from exnihilo.train import distributed

@@ -48,12 +48,15 @@ def read_and_part(
     examples: Path, renderer: Renderer, length: int, context: int, held_out: float, work: Workspace
 ) -> tuple[Encoded, Encoded]:
     """What is trained on and what is held out: `validation.jsonl` of a folder, or else the share `held_out` of the
-    prompts, chosen by their hash, so that no prompt is on both sides.
+    prompts, chosen by their hash, so that no prompt is on both sides. A folder with `preferences.jsonl` has
+    conversations in its other files.
 
     Raises Refused where nothing is left of either.
     """
     train, validation = examples, None
-    if examples.is_dir():
+    if (examples / "preferences.jsonl").is_file():
+        train = examples / "preferences.jsonl"
+    elif examples.is_dir():
         train, validation = examples / "train.jsonl", examples / "validation.jsonl"
         if not train.is_file():
             raise Refused(f"{examples}: no train.jsonl there; give a folder or a file of preferences")

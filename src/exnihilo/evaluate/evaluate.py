@@ -83,6 +83,24 @@ class Evaluate(Config):
             example="96",
         ),
     )
+    samples: int | None = Field(
+        None,
+        ge=2,
+        description="answers also drawn at random for each item: pass@k, and the majority of k",
+        json_schema_extra=why(
+            "open: greedy answers alone. 64 samples tell what votes of 1, 4, 16 and 64 are worth, and cost less "
+            "than 64 times the time, since the question is read once",
+            example="16",
+        ),
+    )
+    temperature: float = Field(
+        0.8,
+        gt=0,
+        description="temperature of those samples",
+        json_schema_extra=why(
+            "0.8: answers must differ for a vote to mean anything, and most still be sensible"
+        ),
+    )
     stride: int | None = Field(
         None,
         ge=1,
@@ -114,6 +132,8 @@ class Evaluate(Config):
     def _something_to_do(self) -> Evaluate:
         if self.items is None and self.corpus is None:
             raise ValueError("give items (accuracy), corpus (bits per byte) or both")
+        if self.items is None and self.samples is not None:
+            raise ValueError("samples are of items; give items too")
         if self.items is None and self.trained:
             raise ValueError("trained names families of items; give items too")
         paths = [Path(model) for model in self.models]
@@ -141,6 +161,7 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
 
     texts: dict[str, list[Record]] = {}
     answers: dict[str, list[Record]] = {}
+    sampled: dict[str, list[Record]] = {}
     for name, folder in models.items():
         if isinstance(corpus, Path):
             score = partial(_score_text, config, folder, corpus, work, name)
@@ -148,7 +169,10 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
         if items:
             ask = partial(_ask_items, config, folder, items, work, name)
             answers[name] = _made(work, f"items/{name}.jsonl", ask)
-    results = assemble(list(models), texts, answers, majority, pairs, config.trained, seed=work.seed)
+        if items and config.samples is not None:
+            draw = partial(_sample_items, config, config.samples, folder, items, work, name)
+            sampled[name] = _made(work, f"samples/{name}.jsonl", draw)
+    results = assemble(list(models), texts, answers, majority, pairs, config.trained, sampled, seed=work.seed)
     write_json(work.path / "results.json", results)
     for name, scores in results["models"].items():
         work.summary[name] = {metric: score["value"] for metric, score in scores.items()}
@@ -187,6 +211,26 @@ def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspac
             model,
             tokenizer,
             items,
+            batch=config.batch,
+            max_new=config.max_new,
+            seed=work.seed,
+            advance=progress.advance,
+        )
+
+
+def _sample_items(
+    config: Evaluate, samples: int, folder: Path, items: list[Item], work: Workspace, name: str
+) -> list[Record]:
+    from exnihilo.evaluate.items import sample_items
+
+    model, tokenizer = _load(folder)
+    with work.progress(len(items) * samples, f"{name}: sampled answers", "answers") as progress:
+        return sample_items(
+            model,
+            tokenizer,
+            items,
+            samples=samples,
+            temperature=config.temperature,
             batch=config.batch,
             max_new=config.max_new,
             seed=work.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import read_jsonl
 from exnihilo.core.seeds import derive
-from exnihilo.verify.check import check
+from exnihilo.verify.check import canonical, check
 from exnihilo.verify.questions import read_questions
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class Item:
     messages: list[dict[str, Any]]
     answer: str
     verifier: dict[str, Any]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has no one right answer: the reference is then scored, instead of the answer that is given."""
+        return self.verifier.get("kind") == "open"
 
     @property
     def prompt(self) -> str:
@@ -78,6 +84,9 @@ def answer_items(
     A base model is asked with the same prompt. A prompt that fills the context is not cut: its record says
     `finish: "too long"` and counts as wrong. Nothing of an item depends on the others: its seed comes from
     its id. `advance` is called with the number of items just finished.
+
+    The record of an open item also says how many `bits` its reference answer costs, end token included, and how many
+    `bytes` that has.
     """
     from exnihilo.infer.generate import generate
     from exnihilo.infer.sampling import Sampling, of_tokenizer
@@ -97,6 +106,7 @@ def answer_items(
         **of_tokenizer(tokenizer),
     )
     answers = dict(zip(asked, generations, strict=True))
+    costs = _reference_bits(model, tokenizer, items, prompts)
     records = []
     for i, item in enumerate(items):
         answer = answers.get(i)
@@ -112,9 +122,74 @@ def answer_items(
                 "got": verdict.got,
                 "correct": verdict.correct if answer else False,
                 "finish": answer.finish if answer else "too long",
+                **costs.get(i, {}),
             }
         )
     return records
+
+
+def sample_items(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    items: list[Item],
+    *,
+    samples: int,
+    temperature: float,
+    batch: int,
+    max_new: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[dict[str, Any]]:
+    """Draw several answers to every item that can be checked; one record each, in order.
+
+    A record has what was read out of each answer (`got`, equal for equal answers) and whether it is right (`correct`).
+    Items without a verdict, and those whose prompt fills the context, are left out.
+    """
+    from exnihilo.infer.generate import generate
+    from exnihilo.infer.sampling import Sampling, of_tokenizer
+    from exnihilo.tokenizer.template import Renderer
+
+    renderer = Renderer(tokenizer)
+    prompts = {i: renderer.prompt(item.messages) for i, item in enumerate(items) if not item.is_open}
+    asked = [i for i, prompt in prompts.items() if len(prompt) < model.config.max_length]
+    advance((len(items) - len(asked)) * samples)
+    generations = generate(
+        model,
+        [prompts[i] for i in asked for _ in range(samples)],
+        Sampling(temperature=temperature, max_new=max_new),
+        seeds=[derive(seed, "sample", items[i].id, str(n)) for i in asked for n in range(samples)],
+        max_batch=batch,
+        progress=advance,
+        **of_tokenizer(tokenizer),
+    )
+    records = []
+    for place, i in enumerate(asked):
+        verifier = items[i].verifier
+        drawn = generations[place * samples : (place + 1) * samples]
+        verdicts = [check(verifier, tokenizer.decode(one.ids)) for one in drawn]
+        if any(verdict.correct is None for verdict in verdicts):
+            continue
+        got = [canonical(str(verifier["kind"]), verdict.got) for verdict in verdicts]
+        correct = [bool(verdict.correct) for verdict in verdicts]
+        records.append({"id": items[i].id, "family": items[i].family, "got": got, "correct": correct})
+    return records
+
+
+def _reference_bits(
+    model: Decoder, tokenizer: Tokenizer, items: list[Item], prompts: list[list[int]]
+) -> dict[int, dict[str, float]]:
+    """`{"bits": …, "bytes": …}` of the reference answers of open items, by place, where they fit into the context."""
+    from exnihilo.infer.score import continuation_logprobs
+
+    answers = {
+        i: [*tokenizer.encode(item.answer), tokenizer.end] for i, item in enumerate(items) if item.is_open
+    }
+    fitting = [i for i in answers if len(prompts[i]) + len(answers[i]) <= model.config.max_length]
+    logprobs = continuation_logprobs(model, [prompts[i] for i in fitting], [answers[i] for i in fitting])
+    return {
+        i: {"bits": -sum(line) / math.log(2), "bytes": len(items[i].answer.encode())}
+        for i, line in zip(fitting, logprobs, strict=True)
+    }
 
 
 def majority_answers(examples: Path) -> dict[str, str]:

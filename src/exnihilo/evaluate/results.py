@@ -10,7 +10,9 @@ from exnihilo.core.seeds import derive
 from exnihilo.core.statistics import Interval, paired_bootstrap, ratio_bootstrap, wilson
 from exnihilo.evaluate.macro import macro_bootstrap, macro_share
 from exnihilo.evaluate.paired import paired_differences
+from exnihilo.evaluate.votes import majority_at, pass_at, sizes
 
+ANSWER_BITS = "answer_bits_per_byte"
 Score = dict[str, float]
 Record = Mapping[str, Any]
 
@@ -34,13 +36,14 @@ def family_scores(records: Iterable[Record]) -> dict[str, Score]:
     return {family: share(values) for family, values in by_family(records).items()}
 
 
-def item_scores(records: Sequence[Record], trained: Sequence[str]) -> dict[str, Score]:
+def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int = 0) -> dict[str, Score]:
     """Scores over all items of one model.
 
     - `accuracy`: mean over families, each counting the same; interval from the families' Wilson intervals.
     - `accuracy/trained`: the same over the families that alignment was trained on.
     - `accuracy_items`: share of all items; Wilson.
     - `ended`: share of answers that the end token ended; Wilson.
+    - `answer_bits_per_byte`: what the reference answers of open items cost; items are resampled.
     """
     families = by_family(records)
     scores = {}
@@ -51,6 +54,26 @@ def item_scores(records: Sequence[Record], trained: Sequence[str]) -> dict[str, 
             scores["accuracy/trained"] = macro_share(chosen).as_dict()
         scores["accuracy_items"] = share([value for values in families.values() for value in values])
     scores["ended"] = share([record["finish"] == "stop" for record in records])
+    scored = [record for record in records if "bits" in record]
+    if scored:
+        scores[ANSWER_BITS] = _ratio(scored, "bits", "bytes", derive(seed, ANSWER_BITS)).as_dict()
+    return scores
+
+
+def vote_scores(records: Sequence[Record], *, seed: int) -> dict[str, Score]:
+    """`majority@k` and `pass@k` for k of 1, 4, 16 … up to the number of samples: means over families, items resampled
+    within each. The majority of 1 is what a single sample is worth, and so is pass@1."""
+    scores = {}
+    for k in sizes(len(records[0]["got"])):
+        votes: dict[str, list[float]] = {}
+        passes: dict[str, list[float]] = {}
+        for record in records:
+            correct = record["correct"]
+            drawn = majority_at(k, record["got"], correct, derive(seed, "votes", record["id"]))
+            votes.setdefault(record["family"], []).append(drawn)
+            passes.setdefault(record["family"], []).append(pass_at(k, len(correct), sum(correct)))
+        scores[f"majority@{k}"] = macro_bootstrap(votes, seed=derive(seed, "majority", str(k))).as_dict()
+        scores[f"pass@{k}"] = macro_bootstrap(passes, seed=derive(seed, "pass", str(k))).as_dict()
     return scores
 
 
@@ -79,10 +102,17 @@ def _ratio(documents: Sequence[Record], above: str, below: str, seed: int) -> In
 def compare_items(
     a: str, b: str, items: Mapping[str, Sequence[Record]], trained: Sequence[str], *, seed: int
 ) -> list[dict[str, Any]]:
-    """Accuracy of `a` minus accuracy of `b` on the same items: over families, over trained ones, and each."""
+    """Accuracy of `a` minus accuracy of `b` on the same items: over families, over trained ones, and each; and bits per
+    byte of reference answers, where both were scored on them."""
     families = paired_differences(items[a], items[b])
+    both = [(x, y) for x, y in zip(items[a], items[b], strict=True) if "bits" in x and "bits" in y]
+    costs = []
+    if both:
+        saved, sizes = [x["bits"] - y["bits"] for x, y in both], [x["bytes"] for x, _ in both]
+        interval = ratio_bootstrap(saved, sizes, seed=derive(seed, a, b, ANSWER_BITS))
+        costs = [{"a": a, "b": b, "what": ANSWER_BITS, **interval.as_dict()}]
     if not families:
-        return []
+        return costs
     entries = [("accuracy", macro_bootstrap(families, seed=derive(seed, a, b, "accuracy")))]
     chosen = {family: families[family] for family in trained if family in families}
     if chosen:
@@ -91,7 +121,7 @@ def compare_items(
         values = families[family]
         interval = paired_bootstrap(values, [0.0] * len(values), seed=derive(seed, a, b, family))
         entries.append((f"accuracy/{family}", interval))
-    return [{"a": a, "b": b, "what": what, **interval.as_dict()} for what, interval in entries]
+    return [*({"a": a, "b": b, "what": what, **interval.as_dict()} for what, interval in entries), *costs]
 
 
 def compare_text(
@@ -112,17 +142,20 @@ def assemble(
     majority: Sequence[Record],
     pairs: Sequence[tuple[str, str]],
     trained: Sequence[str],
+    sampled: Mapping[str, Sequence[Record]] | None = None,
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """`results.json` from the records of documents (`texts`) and items (`answers`) by model."""
+    """`results.json` from the records of documents (`texts`), items (`answers`) and samples of them, by model."""
     scores: dict[str, dict[str, Score]] = {name: {} for name in models}
     paired: list[dict[str, Any]] = []
     for name in models:
         if name in texts:
             scores[name] |= text_scores(texts[name], seed=seed)
         if name in answers:
-            scores[name] |= item_scores(answers[name], trained)
+            scores[name] |= item_scores(answers[name], trained, seed=seed)
+        if sampled and sampled.get(name):
+            scores[name] |= vote_scores(sampled[name], seed=seed)
     for a, b in pairs:
         if a in texts:
             paired += compare_text(a, b, texts, seed=seed)
@@ -144,9 +177,12 @@ def table(models: Mapping[str, Mapping[str, Score]], majority: Mapping[str, Scor
     """The scores as lines of text, a model a line."""
     columns = [
         name
-        for name in ("bits_per_byte", "accuracy", "accuracy/trained", "accuracy_items", "ended")
+        for name in ("bits_per_byte", ANSWER_BITS, "accuracy", "accuracy/trained", "accuracy_items", "ended")
         if any(name in scores for scores in models.values())
     ]
+    columns += dict.fromkeys(
+        name for scores in models.values() for name in scores if name.startswith("majority@")
+    )
     rows = [["", *(column.replace("_", " ") for column in columns)]]
     for model, scores in models.items():
         rows.append([model, *(_cell(name, scores.get(name)) for name in columns)])
@@ -162,6 +198,6 @@ def table(models: Mapping[str, Mapping[str, Score]], majority: Mapping[str, Scor
 def _cell(name: str, entry: Score | None) -> str:
     if entry is None:
         return "-"
-    if name == "bits_per_byte":
+    if name in ("bits_per_byte", ANSWER_BITS):
         return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
     return f"{entry['value']:.1%} ({entry['low']:.1%} to {entry['high']:.1%})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +14,12 @@ from exnihilo.objectives import preference
 from exnihilo.objectives.loss import Loss
 from exnihilo.objectives.policy import target_logprobs
 from exnihilo.objectives.segments import segment_sums
+from exnihilo.objectives.variants import WITHOUT_REFERENCE, Variant
 from exnihilo.tokens.batch import Batch
 from exnihilo.tokens.comparisons import BETTER, CERTAINTY, PAIR_WEIGHT, WORSE
 
 REFERENCE_ANSWERS = "reference_answers"
 """Extra field `[rows, segments]`: the reference's log-probability of each answer, summed over its tokens, in nats."""
-
-Variant = Literal[
-    "sigmoid", "hinge", "ipo", "ipo-mean", "robust", "nca", "sppo", "apo-zero", "apo-down", "simpo", "orpo"
-]
-WITHOUT_REFERENCE = ("simpo", "orpo")
 
 
 class DirectPreference:

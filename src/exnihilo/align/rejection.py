@@ -1,0 +1,249 @@
+"""The stage `rejection`: several answers to each question, of which the best is kept to be tuned on (arXiv 2307.09288).
+
+One round of rejection sampling. `sft` on what it writes is the other half; the next round samples from the model that
+comes out, and takes along what earlier rounds kept (`earlier`): without it, Llama 2 forgot what it could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from exnihilo.core.config import Config, ExamplesRef, ModelRef, RewardRef, why
+from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import read_jsonl, write_jsonl
+from exnihilo.core.stage import Inputs, Stage
+from exnihilo.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from exnihilo.align.rewards import RewardSource
+    from exnihilo.model.decoder import Decoder
+    from exnihilo.tokenizer.tokenizer import Tokenizer
+
+AT_ONCE = 16
+"""Questions whose answers are sampled together, and kept when the run is killed."""
+
+
+class RejectionConfig(Config):
+    """Sample answers to questions and keep the best of each."""
+
+    model: ModelRef = Field(
+        description="the model that answers",
+        json_schema_extra=why("there is no default: it is the model to be improved", example="runs/mine/sft"),
+    )
+    examples: ExamplesRef = Field(
+        description="artifact whose prompts.jsonl holds the questions",
+        json_schema_extra=why(
+            "there is no default: it is what the model is to get better at", example="runs/world/questions"
+        ),
+    )
+    reward: RewardRef | None = Field(
+        None,
+        description="reward model that says which answer is best; none: the questions' verifiers",
+        json_schema_extra=why(
+            "open: verifiers can't be fooled as a learned reward can", example="runs/mine/reward"
+        ),
+    )
+    earlier: list[ExamplesRef] = Field(
+        [],
+        description="what earlier rounds kept, to be trained on again",
+        json_schema_extra=why(
+            "none, for a first round. Llama 2 lost abilities when a round was trained on its own samples alone",
+            example="runs/mine/round-1",
+        ),
+    )
+    families: list[str] | None = Field(
+        None,
+        description="families of questions to sample; none: all",
+        json_schema_extra=why(
+            "open, every family that there are questions of", example="arithmetic,sequence"
+        ),
+    )
+    questions: int | None = Field(
+        None,
+        ge=1,
+        description="so many questions, drawn at random; none: all",
+        json_schema_extra=why(
+            "open, all: more questions help more than more answers to each", example="1000"
+        ),
+    )
+    samples: int = Field(
+        16,
+        ge=2,
+        description="answers to each question",
+        json_schema_extra=why("16: the best of n grows with √(log n), so that ten times as many add little"),
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        description="temperature of the samples",
+        json_schema_extra=why("1.0, the policy itself; Llama 2 took 1.2 to 1.3 after reinforcement learning"),
+    )
+    max_new: int = Field(
+        96,
+        ge=1,
+        description="longest answer in tokens",
+        json_schema_extra=why("96, as in the quickstart: a worked answer to a short question"),
+    )
+    at_least: float = Field(
+        0.0,
+        description="keep an answer only if its reward is above this",
+        json_schema_extra=why(
+            "0: of verified answers only the right ones are kept, of scored ones the better half"
+        ),
+    )
+    force_reward: bool = Field(
+        False,
+        description="use a reward model that failed its report card",
+        json_schema_extra=why("false: the best by a broken reward is no better than any", example="true"),
+    )
+
+
+def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
+    """Write `train.jsonl` (the best answers, and those of earlier rounds), `answers.jsonl.gz` (all, with their rewards)
+    and `preferences.jsonl` (for each question a better and a worse one).
+
+    Raises Refused for inputs that are unfit, and where no answer is worth keeping.
+    """
+    from exnihilo.align.best_of_n import divergence, expected_best
+    from exnihilo.align.questions import read_prompts
+    from exnihilo.align.rewards import Scored, Trusted, Verified
+    from exnihilo.core.seeds import derive
+    from exnihilo.model.folder import load_with_tokenizer
+
+    start, examples, judge = inputs["model"], inputs["examples"], inputs.get("reward")
+    assert isinstance(start, Path) and isinstance(examples, Path)
+    items, _ = read_prompts(examples, config.families, verified=judge is None)
+    order = sorted(range(len(items)), key=lambda i: derive(work.seed, "question", i))
+    items = [items[i] for i in order[: config.questions]]
+    model, tokenizer = load_with_tokenizer(start)
+    source: RewardSource = Trusted(Verified())
+    if isinstance(judge, Path):
+        source = Scored([judge], tokenizer, force=config.force_reward)
+
+    rows = list(_answers(config, items, model.eval(), tokenizer, source, work))
+    write_jsonl(work.path / "answers.jsonl.gz", rows)
+    kept = [
+        row for row in rows if row["reward"] is not None and row["best"] and row["reward"] > config.at_least
+    ]
+    if not kept:
+        raise Refused(
+            f"{examples}: none of {len(rows)} answers has a reward above {config.at_least:g}; sample more, or start "
+            "from a better model"
+        )
+    rounds = inputs.get("earlier") or {}
+    assert isinstance(rounds, dict)
+    before = [row for folder in rounds.values() for _, row in read_jsonl(folder / "train.jsonl")]
+    write_jsonl(work.path / "train.jsonl", [*map(_conversation, kept), *before])
+
+    groups = [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
+    pairs = [pair for n, group in enumerate(groups) if (pair := _pair(group, derive(work.seed, "pair", n)))]
+    write_jsonl(work.path / "preferences.jsonl", pairs)
+    full = [group for rewards in groups if None not in (group := [row["reward"] for row in rewards])]
+    curve = {
+        n: sum(expected_best(group, n) for group in full) / len(full)
+        for n in (2**k for k in range(12))
+        if full and n <= config.samples
+    }
+    for n, value in curve.items():
+        work.metric(best_of=n, reward=value, kl=divergence(n))
+    work.summary = {
+        "questions": len(items),
+        "kept": len(kept),
+        "pairs": len(pairs),
+        "earlier": len(before),
+    } | {f"best_of_{n}": value for n, value in curve.items()}
+    work.lines = [
+        f"{len(kept):,} of {len(items):,} questions have an answer worth keeping; {len(before):,} of earlier rounds",
+        f"{len(pairs):,} have a better and a worse one to be preferred",
+        "expected reward: " + ", ".join(f"best of {n} {value:.3g}" for n, value in curve.items()),
+    ]
+
+
+def _answers(
+    config: RejectionConfig,
+    items: list[dict[str, Any]],
+    model: Decoder,
+    tokenizer: Tokenizer,
+    source: RewardSource,
+    work: Workspace,
+) -> Iterator[dict[str, Any]]:
+    """Every answer with its reward, the best of each question marked; parts that a killed run finished are read."""
+    from exnihilo.align.responses import Response
+    from exnihilo.core.seeds import derive
+    from exnihilo.infer.generate import generate
+    from exnihilo.infer.sampling import Sampling, of_tokenizer
+    from exnihilo.tokenizer.template import Renderer
+
+    renderer, rules = Renderer(tokenizer), of_tokenizer(tokenizer)
+    prompts = [renderer.prompt(item["messages"]) for item in items]
+    with work.progress(len(items), "sampling answers", "questions") as progress:
+        for begin in range(0, len(items), AT_ONCE):
+            part = range(begin, min(begin + AT_ONCE, len(items)))
+            kept = work.checkpoints / f"part-{begin:07d}.jsonl"
+            if not kept.is_file():
+                rows = [i for i in part for _ in range(config.samples)]
+                generations = generate(
+                    model,
+                    [prompts[i] for i in rows],
+                    Sampling(temperature=config.temperature, max_new=config.max_new),
+                    seeds=[derive(work.seed, "sample", begin, n) for n in range(len(rows))],
+                    **rules,
+                )
+                responses = [
+                    Response(items[i], prompts[i], one, tokenizer.decode(one.ids))
+                    for i, one in zip(rows, generations, strict=True)
+                ]
+                write_jsonl(kept, _rows(responses, source(responses), config.samples))
+            yield from (row for _, row in read_jsonl(kept))
+            progress.advance(len(part))
+
+
+def _rows(responses: list[Any], rewards: list[float | None], samples: int) -> Iterator[dict[str, Any]]:
+    """Answers as rows. Of several that are as good the shortest is best: length must not creep in by chance."""
+    for begin in range(0, len(responses), samples):
+        group = range(begin, begin + samples)
+        # An answer that was cut off teaches never to stop.
+        fit = [i for i in group if rewards[i] is not None and responses[i].ended]
+        best = max(fit, key=lambda i: (rewards[i], -len(responses[i].generation.ids)), default=None)
+        for i in group:
+            item = responses[i].item
+            yield {
+                "family": item.get("family", ""),
+                "messages": item["messages"],
+                "answer": responses[i].text,
+                "ended": responses[i].ended,
+                "reward": rewards[i],
+                "best": i == best,
+            }
+
+
+def _pair(group: list[dict[str, Any]], seed: int) -> dict[str, Any] | None:
+    """Two answers to a question, one of them with a higher reward, drawn at random; None where all are as good.
+
+    The best is not always taken: a reward model is to judge what a policy writes, and that is seldom its best.
+    """
+    import random
+
+    fit = [row for row in group if row["ended"] and row["reward"] is not None]
+    pairs = [(a, b) for a in fit for b in fit if a["reward"] > b["reward"] and a["answer"] != b["answer"]]
+    if not pairs:
+        return None
+    better, worse = random.Random(seed).choice(pairs)
+    return {
+        "prompt": better["messages"],
+        "chosen": better["answer"],
+        "rejected": worse["answer"],
+        "family": better["family"],
+    }
+
+
+def _conversation(row: dict[str, Any]) -> dict[str, Any]:
+    messages = [*row["messages"], {"role": "assistant", "content": row["answer"]}]
+    return {"messages": messages, "meta": {"family": row["family"], "reward": row["reward"]}}
+
+
+STAGE = Stage("rejection", "examples", RejectionConfig, run, "Keep the best of several sampled answers.")

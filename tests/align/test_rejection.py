@@ -1,0 +1,129 @@
+"""The best of n answers: closed forms, what is kept, and a killed run that goes on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from exnihilo.align.best_of_n import divergence, expected_best, expected_of_best
+from exnihilo.align.rejection import STAGE, RejectionConfig
+from exnihilo.core.artifact import Artifact
+from exnihilo.core.build import build
+from exnihilo.core.errors import Refused
+from exnihilo.core.jsonl import read_jsonl, write_jsonl
+from exnihilo.examples.preferences import read_preferences
+from exnihilo.model.folder import save_model
+from exnihilo.tokenizer.bpe import train_tokenizer
+from random_decoder import random_decoder
+
+
+def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
+    rewards = [0.3, -1.0, 2.0, 0.3, 5.0, 1.0]
+    for n in range(1, 7):
+        best = [max(subset) for subset in itertools.combinations(rewards, n)]
+        assert expected_best(rewards, n) == pytest.approx(sum(best) / len(best))
+    with pytest.raises(ValueError, match="at least 7"):
+        expected_best(rewards, 7)
+
+
+def test_what_a_proxy_picks_is_the_mean_over_all_subsets_and_ties() -> None:
+    proxy, gold = [1.0, 2.0, 2.0, 0.0, 3.0], [5.0, 1.0, 3.0, 9.0, -2.0]
+    for n in range(1, 6):
+        # The first of ties, in every order.
+        picked = [gold[max(subset, key=proxy.__getitem__)] for subset in itertools.permutations(range(5), n)]
+        assert expected_of_best(proxy, gold, n) == pytest.approx(sum(picked) / len(picked))
+
+
+def test_dpo_8_the_divergence_is_that_of_a_policy_over_a_line() -> None:
+    """Golden values, and of n uniform numbers the largest has density n xⁿ⁻¹: KL = ∫ n xⁿ⁻¹ log(n xⁿ⁻¹) dx."""
+    golden = {2: 0.193147, 4: 0.636294, 8: 1.204442, 16: 1.835089, 64: 3.174508}
+    assert all(divergence(n) == pytest.approx(value, abs=1e-6) for n, value in golden.items())
+    rng = random.Random(0)
+    for n in (1, 2, 8, 64):
+        drawn = [max(rng.random() for _ in range(n)) for _ in range(4000)]
+        mean = sum(math.log(n) + (n - 1) * math.log(x) for x in drawn) / len(drawn)
+        assert divergence(n) == pytest.approx(mean, abs=0.05)
+
+
+def world(folder: Path, count: int = 40) -> dict[str, Path]:
+    tokenizer = train_tokenizer(["the quick brown fox"] * 3, 264)
+    tokenizer.save(folder / "tokenizer")
+    model = random_decoder(tokenizer.vocab_size, noise=0.3)
+    with torch.no_grad():
+        model.embedding.weight[tokenizer.end] *= 3  # answers that end are then not rare
+    save_model(model, folder / "tokenizer", folder / "model")
+    items = [
+        {
+            "family": "e",
+            "messages": [{"role": "user", "content": f"{n}?"}],
+            "verifier": {"kind": "regex", "value": "[a-m]"},
+        }
+        for n in range(count)
+    ]
+    write_jsonl(folder / "questions" / "prompts.jsonl", items)
+    return {"model": folder / "model", "examples": folder / "questions"}
+
+
+def sample(folder: Path, out: str, **config: object) -> Artifact:
+    given = RejectionConfig(model="m", examples="e", samples=6, max_new=10, **config)  # type: ignore[arg-type]
+    inputs = {"model": folder / "model", "examples": folder / "questions"}
+    return build(STAGE, given, inputs, folder / out, seed=1)
+
+
+def test_the_best_is_right_ended_and_shortest(tmp_path: Path) -> None:
+    world(tmp_path)
+    made = sample(tmp_path, "round")
+    rows = [row for _, row in read_jsonl(made.path / "answers.jsonl.gz")]
+    kept = [row for _, row in read_jsonl(made.path / "train.jsonl")]
+    assert len(rows) == 240 and 0 < len(kept) < 40
+    for begin in range(0, 240, 6):
+        group = rows[begin : begin + 6]
+        best = [row for row in group if row["best"]]
+        ended = [row for row in group if row["ended"]]
+        assert len(best) == bool(ended)
+        if best:
+            assert best[0]["ended"] and best[0]["reward"] == max(row["reward"] for row in ended)
+    assert all(any("a" <= c <= "m" for c in row["messages"][-1]["content"]) for row in kept)
+    pairs = [row.preference for row in read_preferences(made.path / "preferences.jsonl")]
+    rewards = {(row["messages"][0]["content"], row["answer"]): row["reward"] for row in rows}
+    assert pairs and None not in pairs
+    for pair in pairs:
+        asked, chosen, rejected = (part[0].content for part in (pair.prompt, *pair.answers))
+        assert rewards[asked, chosen] > rewards[asked, rejected]
+    figures = made.manifest["metrics"]
+    assert figures["best_of_1"] < figures["best_of_2"] < figures["best_of_4"] <= 1.0
+
+
+def test_earlier_rounds_come_along_and_the_seed_decides(tmp_path: Path) -> None:
+    world(tmp_path)
+    first, again = sample(tmp_path, "a", questions=10), sample(tmp_path, "b", questions=10)
+    assert first.content == again.content
+    given = RejectionConfig(model="m", examples="e", samples=6, max_new=10, earlier=["a"])
+    inputs = {"model": tmp_path / "model", "examples": tmp_path / "questions", "earlier": {"a": first.path}}
+    both = build(STAGE, given, inputs, tmp_path / "c", seed=2)
+    old = [json.dumps(row) for _, row in read_jsonl(first.path / "train.jsonl")]
+    new = [json.dumps(row) for _, row in read_jsonl(both.path / "train.jsonl")]
+    assert new[-len(old) :] == old and len(new) == len(old) + both.manifest["metrics"]["kept"]
+
+
+def test_where_no_answer_is_good_nothing_is_written(tmp_path: Path) -> None:
+    world(tmp_path, 4)
+    with pytest.raises(Refused, match="none of 24 answers has a reward above 1; sample more"):
+        sample(tmp_path, "round", at_least=1.0)
+    assert not (tmp_path / "round").exists()
+
+
+def test_dpo_8_of_answers_that_are_all_as_good_none_is_preferred_and_none_is_lost(tmp_path: Path) -> None:
+    world(tmp_path, 10)
+    for _, item in (rows := list(read_jsonl(tmp_path / "questions" / "prompts.jsonl"))):
+        item["verifier"]["value"] = ""  # matches anything
+    write_jsonl(tmp_path / "questions" / "prompts.jsonl", [item for _, item in rows])
+    made = sample(tmp_path, "round")
+    assert len(list(read_jsonl(made.path / "answers.jsonl.gz"))) == 60
+    assert (made.path / "preferences.jsonl").read_bytes() == b"" and made.manifest["metrics"]["pairs"] == 0

@@ -68,7 +68,10 @@ CASES = [
         "A config of no model",
         SFT,
         3,
-        "error: model/config.json: model_type is None; only 'qwen3' is known, give a model of that layout",
+        (
+            "error: model/config.json: model_type is None; known are 'qwen3', 'qwen2', 'llama', 'mistral', 'gpt2', "
+            "give a model of one of them"
+        ),
         {"model/config.json": "{}"},
     ),
     Case(
@@ -110,16 +113,19 @@ CASES = [
         SFT,
         3,
         (
-            "error: model/config.json: model_type is 'gpt2'; only 'qwen3' is known, give a model of that "
-            "layout"
+            "error: model/config.json: model_type is 'mamba'; known are 'qwen3', 'qwen2', 'llama', 'mistral', 'gpt2', "
+            "give a model of one of them"
         ),
-        make=lambda: edit("model/config.json", model_type="gpt2"),
+        make=lambda: edit("model/config.json", model_type="mamba"),
     ),
     Case(
         "A model that stretches its positions",
         SFT,
         3,
-        "error: model/config.json: rope_scaling is on, which is not known here; give a model without it",
+        (
+            "error: model/config.json: rotary positions are stretched by 'yarn'; 'default' and 'llama3' are known, "
+            "give such a model"
+        ),
         make=lambda: edit("model/config.json", rope_scaling={"rope_type": "yarn", "factor": 4.0}),
     ),
 ]

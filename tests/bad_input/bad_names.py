@@ -17,15 +17,15 @@ CASES = [
         "A recipe file that is not there",
         "run mine.yaml",
         2,
-        "error: mine.yaml: no such file; give a recipe in YAML or one of: own-text, quickstart, smoke",
+        "error: mine.yaml: no such file; give a recipe in YAML or one of: adapt, own-text, quickstart, smoke",
     ),
     Case(
         "A folder without a recipe",
         "run texts",
         2,
         (
-            "error: texts/recipe.yaml: no such file; give a recipe in YAML or one of: own-text, quickstart, "
-            "smoke"
+            "error: texts/recipe.yaml: no such file; give a recipe in YAML or one of: adapt, own-text, "
+            "quickstart, smoke"
         ),
     ),
     Case(

@@ -58,7 +58,8 @@ CASES = [
         3,
         (
             "error: questions/prompts.jsonl:1: not a question with a verifier: no verifier of kind 'regexp'; "
-            "there are code, words, unknown; mend or remove the row"
+            "there are code, words, unknown, exact, number, regex, tests, prints, schema, constraints, open; mend or "
+            "remove the row"
         ),
         prompts(question(verifier={"kind": "regexp", "value": "2"})),
     ),

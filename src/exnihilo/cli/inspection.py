@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ def register(app: App) -> None:
     app.command(doctor, group=LOOK)
     data = App(name="data", help="Files that you bring: look at them before training on them.", group=LOOK)
     data.command(check)
+    data.command(convert)
     app.command(data)
     app["tokenizer"].command(stats)
 
@@ -79,6 +81,34 @@ def _template() -> Check:
     except Refused as error:
         return Check("chat template", False, str(error), "install exnihilo again")
     return Check("chat template", True, "prefixes, trained spans and server ids agree")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    to: Annotated[str, Parameter(help="messages, sharegpt, alpaca or prompt-completion")] = "messages",
+    format: Annotated[str | None, Parameter(help="the format of source, where it is guessed wrong")] = None,
+) -> None:
+    """Write a file of conversations in another layout; rows that it can't hold are left out, and told.
+
+    Parameters
+    ----------
+    source
+        JSONL, JSON or either packed as .gz
+    target
+        JSONL, packed if its name ends in .gz
+    """
+    from exnihilo.examples.convert import convert as write
+
+    done = write(source, target, to, format=format)
+    for reason, count in done.left_out.most_common():
+        print(
+            f"left out: {count:,} x {reason} (line {done.first[reason]}{' first' * (count > 1)})",
+            file=sys.stderr,
+        )
+    print(f"{shown(target)}: {done.rows:,} conversations")
 
 
 def check(

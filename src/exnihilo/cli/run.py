@@ -49,7 +49,7 @@ def run(
     Parameters
     ----------
     recipe
-        a shipped recipe (quickstart, own-text, smoke), a YAML file, or the folder of a run
+        a shipped recipe (quickstart, own-text, adapt, smoke), a YAML file, or the folder of a run
     """
     if recipe.startswith("-"):
         raise ConfigError(f"{recipe}: the recipe comes first: exnihilo run RECIPE {recipe} …")

@@ -17,13 +17,20 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "tokenizer": (("tokenizer", "train"), "Train a byte-level BPE tokenizer on a corpus."),
     "tokenize": (("tokenize",), "Turn a corpus into shards of tokens."),
     "python-world": (("synth", "python-world"), "Make questions about Python whose answers it knows itself."),
+    "conversations": (("conversations",), "Part a file of conversations into training and held-out ones."),
     "pretrain": (("pretrain",), "Train a decoder from random weights on tokens."),
     "sft": (("sft",), "Instruction-tune a model on conversations."),
     "grpo": (("grpo",), "Align a model by reinforcement learning with verifiable rewards."),
     "reward": (("reward",), "Train a reward model on comparisons of answers, with a report card."),
     "dpo": (("dpo",), "Tune a model on comparisons of answers directly (DPO and its kin)."),
     "ppo": (("ppo",), "Align a model by reinforcement learning from a reward model (PPO)."),
+    "rejection": (
+        ("rejection",),
+        "Keep the best of several sampled answers, to tune on (rejection sampling).",
+    ),
     "merge": (("merge",), "Add adapters, ours or PEFT's, to the weights of their base model."),
+    "import": (("import",), "Make somebody else's model ready: exnihilo import FOLDER_OR_NAME."),
+    "export": (("export",), "Write a model for other programs: exnihilo export MODEL [OUT]."),
     "evaluate": (("evaluate",), "Score models on held-out text and items, with intervals."),
 }
 GROUPS = {"tokenizer": "Tokenizers: train and measure.", "synth": "Examples made by programs."}
@@ -68,11 +75,12 @@ def _command(verb: str, app: App, path: tuple[str, ...]) -> Callable[..., None]:
             app.help_print(list(path))
             _print_keys(verb)
             return
+        words, given = _positional(verb, keys)
         _run(
             verb,
-            keys,
+            words,
             config or [],
-            out or Path("runs") / verb,
+            out or given or Path("runs") / verb,
             seed=1 if seed is None else seed,
             resume=resume,
             dry_run=dry_run,
@@ -82,6 +90,20 @@ def _command(verb: str, app: App, path: tuple[str, ...]) -> Callable[..., None]:
         )
 
     return command
+
+
+def _positional(verb: str, keys: tuple[str, ...]) -> tuple[tuple[str, ...], Path | None]:
+    """The keys of a command whose first words may stand without any, and the folder that the second one names."""
+    if verb not in ("import", "export") or not keys or keys[0].startswith("-"):
+        return keys, None
+    first, rest = keys[0], keys[1:]
+    out = None
+    if verb == "export" and rest and not rest[0].startswith("-"):
+        out, rest = Path(rest[0]), rest[1:]
+    # OWNER/NAME is a folder where there is one of that name, and a name of the Hub otherwise.
+    is_name = verb == "import" and first.count("/") == 1 and not first.startswith((".", "/", "~"))
+    key = "--hub" if is_name and not Path(first).exists() else "--model"
+    return (key, first, *rest), out
 
 
 def _run(

@@ -15,6 +15,7 @@ Record = Mapping[str, Any]
 
 UNITS = {
     "bits_per_byte": "bits per byte",
+    "answer_bits_per_byte": "bits per byte",
     "validation_bits_per_byte": "bits per byte",
     "loss": "nats per token",
     "validation_loss": "nats per token",

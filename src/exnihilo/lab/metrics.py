@@ -24,13 +24,16 @@ TRAINING = {
     "seconds": "training_seconds",
 }
 """{metric: its name in the manifest} of what a training stage measures of itself."""
-SCORES = ("bits_per_byte", "loss", "perplexity", "accuracy", "accuracy_items", "ended")
+SCORES = (
+    *("bits_per_byte", "answer_bits_per_byte", "loss", "perplexity"),
+    *("accuracy", "accuracy_items", "ended"),
+)
 """What an evaluation may measure; also `accuracy/FAMILY`, `accuracy/trained` and `bits_per_byte/SOURCE`."""
 PARTED = ("accuracy", "bits_per_byte")
 PER_TOKEN = ("loss", "perplexity", "validation_loss", "training_loss")
 """Metrics that only models with one tokenizer share."""
 LESS_IS_BETTER = (
-    *("bits_per_byte", "loss", "perplexity"),
+    *("bits_per_byte", "answer_bits_per_byte", "loss", "perplexity"),
     *("validation_loss", "validation_bits_per_byte", "training_loss", "seconds"),
 )
 NO_BETTER_SIDE = ("ended",)

@@ -75,6 +75,30 @@ def _ppo() -> Stage:
     return ppo.STAGE
 
 
+def _rejection() -> Stage:
+    from exnihilo.align import rejection
+
+    return rejection.STAGE
+
+
+def _conversations() -> Stage:
+    from exnihilo.examples import part
+
+    return part.STAGE
+
+
+def _import() -> Stage:
+    from exnihilo.model import importing
+
+    return importing.STAGE
+
+
+def _export() -> Stage:
+    from exnihilo.model import exporting
+
+    return exporting.STAGE
+
+
 def _merge() -> Stage:
     from exnihilo.model import merge
 
@@ -93,13 +117,17 @@ VERBS: dict[str, Callable[[], Stage]] = {
     "tokenizer": _tokenizer,
     "tokenize": _tokenize,
     "python-world": _python_world,
+    "conversations": _conversations,
     "pretrain": _pretrain,
     "sft": _sft,
     "grpo": _grpo,
     "reward": _reward,
     "dpo": _dpo,
     "ppo": _ppo,
+    "rejection": _rejection,
     "merge": _merge,
+    "import": _import,
+    "export": _export,
     "evaluate": _evaluate,
 }
 """Each stage is imported when it is first asked for, so that a command pays for its own verb only."""

@@ -208,20 +208,30 @@ def _rates(optimizer: OptimizerConfig, decoder: DecoderConfig, reasons: list[str
 
 
 def estimated_cost(
-    decoder: DecoderConfig, steps: int, rows: int, length: int, micro_rows: int | None
+    decoder: DecoderConfig, steps: int, rows: int, length: int, micro_rows: int | None, adapters: int = 0
 ) -> list[str]:
-    """What training will take: FLOPs, time at `TYPICAL_UTILISATION` of this CPU's measured peak, memory."""
-    from exnihilo.core.machine import matmul_peak
+    """What training will take: FLOPs, time at `TYPICAL_UTILISATION` of this CPU's measured peak, memory.
+
+    With low-rank adapters of so many parameters the model's own need no gradient.
+    """
+    from exnihilo.core.machine import describe, matmul_peak
+    from exnihilo.objectives.linear_cross_entropy import CHUNK
 
     flops = steps * rows * length * flops_per_token(decoder, (length + 1) / 2)
+    flops *= 2 / 3 if adapters else 1
     peak = matmul_peak()
     seconds = flops / (TYPICAL_UTILISATION * peak)
     # Float32: weights, gradients and two moments; of each token in the pass the residual stream and what each
-    # block keeps for its gradient, and the logits with their softmax and gradient.
-    kept = decoder.depth * (12 * decoder.width + 4 * decoder.hidden) + 3 * decoder.vocab_size
-    memory = 4 * (4 * decoder.parameters + (micro_rows or rows) * length * kept)
+    # block keeps for its gradient; of a chunk of them the logits with their softmax and gradient.
+    tokens = (micro_rows or rows) * length
+    kept = tokens * decoder.depth * (12 * decoder.width + 4 * decoder.hidden)
+    kept += 3 * min(tokens, CHUNK) * decoder.vocab_size
+    trained = 3 * (adapters or decoder.parameters)
+    memory = 4 * (decoder.parameters + trained + kept) / 2**30
+    there = describe()["memory_gib"]
+    advice = "; take fewer rows at a time (micro_rows) or low-rank adapters (lora)" if memory > there else ""
     return [
         f"{short(steps * rows * length)} tokens, {short(flops)} FLOPs",
         f"about {clock_time(seconds)} at {TYPICAL_UTILISATION:.0%} of this CPU's {short(peak)} FLOP/s",
-        f"about {memory / 2**30:.2g} GiB of memory",
+        f"about {memory:.2g} GiB of memory, of {there:g} here{advice}",
     ]

@@ -172,6 +172,7 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.packing import ConversationRows
     from exnihilo.train import distributed
+    from exnihilo.train.budget import estimated_cost
     from exnihilo.train.compiling import compile_where_it_pays
     from exnihilo.train.fit import fit
     from exnihilo.train.prefetch import Prefetch
@@ -197,6 +198,11 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
         trained.pairs, rows, length, seed, pad=pad, replay=replay, labels=trained.labels
     )
     steps = config.steps or max(1, round((config.epochs or EPOCHS) * packed.rows_per_epoch / rows))
+    adapters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    cost = estimated_cost(
+        model.config, steps, rows, length, config.micro_rows, 0 if config.lora is None else adapters
+    )
+    work.event("estimate", message="will take: " + "; ".join(cost))
     tokens = steps * rows * length
     compile_where_it_pays(model, config.compile, tokens=tokens, length=length, work=work)
     held_out = _validation_rows(validation, config.validation_rows, length, pad)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from exnihilo.align.card import Scored, report_card
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.report.report import stage_table, write_report
 
 PartOfRun = Callable[..., Path]
+HOSTILE_NAME = "<b onclick=alert(1)>"
 
 
 class Page(HTMLParser):
@@ -136,6 +138,26 @@ def test_every_section_of_a_whole_run(page: Page) -> None:
         assert words in page.text
     assert "exnihilo run" in page.text and "quickstart/recipe.yaml" in page.text
     assert "aligned is 13" in page.text
+
+
+def test_rm_6_the_card_of_a_reward_model_is_shown(part_of_run: PartOfRun) -> None:
+    run = part_of_run("sft", "aligned")
+    pairs = [
+        Scored(
+            prompt=n, source="abc"[n % 3] + HOSTILE_NAME, better=float(n % 4), worse=1.0, better_length=9,
+            worse_length=5 + n % 9, margin=1.0, certainty=1.0, baselines={"length": float(n % 2) - 0.5},
+        )
+        for n in range(60)
+    ]  # fmt: skip
+    card = report_card(pairs)
+    (run / "sft" / "card.json").write_text(json.dumps(card))
+    (run / "aligned" / "card.json").write_text(
+        json.dumps({"passed": False, "verdict": "no pair has a preferred answer"})
+    )
+    page = page_of(run)
+    assert "cards" in page.sections() and card["verdict"] in page.text
+    assert f"{100 * card['accuracy']['value']:.1f}\u00a0%" in page.text and "baseline: length" in page.text
+    assert HOSTILE_NAME in page.text and "no pair has a preferred answer" in page.text
 
 
 def test_a_run_without_evaluation(part_of_run: PartOfRun) -> None:

@@ -17,6 +17,7 @@ from exnihilo.report.drawing import draw_lineage
 from exnihilo.report.figures import bits_per_byte_chart, family_chart
 from exnihilo.report.glance import glance, lead
 from exnihilo.report.inside import advice, norm_charts, profile_table
+from exnihilo.report.reward_cards import reward_cards
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents
 from exnihilo.report.scores import Results, comparisons, family_table, model_table, read_results
 from exnihilo.report.shell import Figures, fill
@@ -34,6 +35,7 @@ def render(run: RunFiles) -> str:
         "glance": glance(run, results),
         "scores": [_score_section(one, figures) for one in results],
         "answers": _answers(results),
+        "cards": reward_cards(run),
         "stages": [_stage_row(stage) for stage in run.stages],
         "facts": _machine_facts(run),
         "data": data_groups(run),

@@ -11,8 +11,11 @@ from exnihilo.report import words
 from exnihilo.report.figures import SERIES
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents, read_json
 
-COLUMNS = ("bits_per_byte", "accuracy", "accuracy/trained", "accuracy_items", "ended")
-OVERALL = ("accuracy", "accuracy/trained", "bits_per_byte")
+COLUMNS = (
+    *("bits_per_byte", "answer_bits_per_byte"),
+    *("accuracy", "accuracy/trained", "accuracy_items", "ended"),
+)
+OVERALL = ("accuracy", "accuracy/trained", "bits_per_byte", "answer_bits_per_byte")
 MAJORITY = "Most frequent answer"
 LONGEST_ANSWER = 32
 
@@ -117,6 +120,9 @@ def stage_scores(results: Sequence[Results]) -> dict[str, dict[str, Record]]:
 def model_table(results: Results) -> Table:
     """Models by metric, the majority answer and the compressors below them."""
     columns = [c for c in COLUMNS if any(c in scores for scores in results.models.values())]
+    columns += dict.fromkeys(
+        c for scores in results.models.values() for c in scores if c.startswith("majority@")
+    )
     best = {column: _best(column, results.models) for column in columns}
     table = Table([(words.title(column), _n(column, results.models.values())) for column in columns])
     for i, (name, scores) in enumerate(results.models.items()):

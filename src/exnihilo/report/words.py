@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
-LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
+LOWER_IS_BETTER = ("bits_per_byte", "answer_bits_per_byte", "loss", "perplexity")
 
 METRICS = {
     "bits_per_byte": "Bits per byte",
+    "answer_bits_per_byte": "Bits per byte of reference answers",
     "accuracy": "Accuracy",
     "accuracy/trained": "Accuracy, trained families",
     "accuracy_items": "Share of items",
@@ -21,13 +22,16 @@ METRICS = {
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of items, shown in per cent."""
-    return metric.startswith("accuracy") or metric == "ended"
+    return metric.startswith(("accuracy", "majority@", "pass@")) or metric == "ended"
 
 
 def title(metric: str) -> str:
     """A metric's name for people: `accuracy/evaluate` is "Accuracy, evaluate"."""
     if metric in METRICS:
         return METRICS[metric]
+    if "@" in metric:
+        kind, k = metric.split("@")
+        return f"Majority of {k}" if kind == "majority" else f"A right one of {k}"
     name, _, part = metric.partition("/")
     return f"{METRICS.get(name, name.replace('_', ' ').capitalize())}{', ' if part else ''}{part}"
 
@@ -71,7 +75,7 @@ def difference(entry: Mapping[str, Any]) -> str:
         units = f"{points:+.1f} points".replace("-", MINUS)
     else:
         size = f"{abs(entry['value']):.3f} {title(what).lower()}"
-        place = f"on {entry['n']:,} documents"
+        place = f"on {entry['n']:,} {'answers' if what == 'answer_bits_per_byte' else 'documents'}"
         units = f"{entry['value']:+.3f} {title(what).lower()}".replace("-", MINUS)
     if verdict(entry) == "open":
         return f"{a} and {b} cannot be told apart: {units}, {interval}, {place}"

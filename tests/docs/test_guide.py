@@ -23,8 +23,8 @@ from exnihilo.recipes.stages import VERBS
 
 PAGES = (
     "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "reward",
-    "dpo", "ppo", "lora", "merge", "evaluate", "report", "chat", "generation", "constrained", "recipes",
-    "data-formats", "doctor-and-errors", "when-things-go-wrong", "lab",
+    "dpo", "ppo", "lora", "merge", "import", "export", "conversations", "evaluate", "report", "chat",
+    "generation", "constrained", "recipes", "data-formats", "doctor-and-errors", "when-things-go-wrong", "lab",
 )  # fmt: skip
 """The pages with Python, each after those whose artifacts it reads."""
 COMMANDED = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -64,6 +64,8 @@ class Guide:
             for q, a in asked.items()
         ]
         write_jsonl(folder / "preferences.jsonl", pairs)
+        (folder / "Qwen2.5-0.5B").mkdir()
+        (folder / "Qwen2.5-0.5B" / "config.json").write_text("{}")
         (recipe,) = [block for block in blocks(DOCS / "recipes.md") if block.language == "yaml"]
         (folder / "my-recipe.yaml").write_text(recipe.text, encoding="utf-8")
 

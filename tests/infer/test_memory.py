@@ -10,7 +10,7 @@ import torch
 
 from exnihilo.infer.generate import generate
 from exnihilo.infer.sampling import Sampling
-from tests.random_decoder import random_decoder
+from random_decoder import random_decoder
 
 
 @pytest.fixture

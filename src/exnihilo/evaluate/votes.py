@@ -8,22 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 DRAWS = 200
 """So many subsets of the samples are drawn for the majority of fewer than all."""
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """The answers that one model gave to one item: what was read out of each, and whether it is right."""
-
-    id: str
-    family: str
-    got: list[str]
-    correct: list[bool]
 
 
 def pass_at(k: int, n: int, right: int) -> float:

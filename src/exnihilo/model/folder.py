@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -89,6 +89,16 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise Refused(f"{path}: cut short or altered ({error}); make or fetch the model again") from error
     return weights
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The precision that a folder's weights are stored in, by the header of the first file that has them."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        path = folder / min(read_json(folder / INDEX, "fetch the model again")["weight_map"].values())
+    with safe_open(path, "pt") as file:
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> Decoder:

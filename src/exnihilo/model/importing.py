@@ -66,7 +66,7 @@ def run(config: ImportConfig, inputs: Inputs, work: Workspace) -> None:
     """
     from exnihilo.core.hub import snapshot
     from exnihilo.core.progress import short
-    from exnihilo.model.folder import load_model, read_weights, save_model
+    from exnihilo.model.folder import load_model, save_model, stored_dtype
     from exnihilo.tokenizer.adopt import adopt
     from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -79,7 +79,7 @@ def run(config: ImportConfig, inputs: Inputs, work: Workspace) -> None:
         given = given.with_template(_read(config.template))
     tokenizer, lines = adopt(given, for_training=config.template is not None)
     model = load_model(folder)
-    dtype = next(iter(read_weights(folder).values())).dtype
+    dtype = stored_dtype(folder)
     added = tokenizer.vocab_size - model.config.vocab_size
     if added > 0:
         model = widened(model, tokenizer.vocab_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blake3 import blake3
@@ -48,7 +48,6 @@ class Said:
     written: int = 0
     finish: str = "stop"
     problem: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 Heard = Callable[[int, Said], None]

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from exnihilo.verify.constraints import follows
-from exnihilo.verify.documents import final_block, is_of_schema
+from exnihilo.verify.documents import is_of_schema
+from exnihilo.verify.fences import final_block
 from exnihilo.verify.numbers import final_number, number, same_number
 from exnihilo.verify.programs import final_program, passes, prints
 
@@ -78,7 +79,7 @@ def check(verifier: Mapping[str, Any], reply: str) -> Verdict:
         match = re.search(value, reply)
         return Verdict(match is not None, match[0] if match else "")
     if kind == "schema":
-        got = final_block(reply)
+        got = final_block(reply, "json").strip()
         return Verdict(is_of_schema(got, json.loads(value)), got)
     if kind == "constraints":
         wanted = json.loads(value)

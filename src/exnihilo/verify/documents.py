@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
-
-_FENCE = re.compile(r"```(?:json)?[^\S\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-
-
-def final_block(reply: str) -> str:
-    """The last fenced block of a reply, or all of it where there is none."""
-    blocks = _FENCE.findall(reply)
-    return (blocks[-1] if blocks else reply).strip()
 
 
 def is_of_schema(text: str, schema: Any) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 
 from exnihilo.sandbox.run import Limits, Outcome, run
+from exnihilo.verify.fences import final_block
 
-_FENCE = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 LIMITS = Limits(seconds=5.0)
 LONGEST = 20_000  # characters of a reply that are read
 
 
 def final_program(reply: str) -> str:
     """The last fenced block of a reply, or all of it where there is none."""
-    blocks = _FENCE.findall(reply[:LONGEST])
-    return blocks[-1] if blocks else reply[:LONGEST]
+    return final_block(reply[:LONGEST], "python", "py")
 
 
 def passes(reply: str, tests: str) -> bool:

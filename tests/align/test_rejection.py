@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from exnihilo.align.best_of_n import divergence, expected_best, expected_of_best
+from exnihilo.align.best_of_n import divergence, expected_best
 from exnihilo.align.rejection import STAGE, RejectionConfig
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
@@ -30,14 +30,6 @@ def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
         assert expected_best(rewards, n) == pytest.approx(sum(best) / len(best))
     with pytest.raises(ValueError, match="at least 7"):
         expected_best(rewards, 7)
-
-
-def test_what_a_proxy_picks_is_the_mean_over_all_subsets_and_ties() -> None:
-    proxy, gold = [1.0, 2.0, 2.0, 0.0, 3.0], [5.0, 1.0, 3.0, 9.0, -2.0]
-    for n in range(1, 6):
-        # The first of ties, in every order.
-        picked = [gold[max(subset, key=proxy.__getitem__)] for subset in itertools.permutations(range(5), n)]
-        assert expected_of_best(proxy, gold, n) == pytest.approx(sum(picked) / len(picked))
 
 
 def test_dpo_8_the_divergence_is_that_of_a_policy_over_a_line() -> None:

@@ -17,28 +17,6 @@ def expected_best(rewards: Sequence[float], n: int) -> float:
     return sum(math.comb(i, n - 1) / subsets * reward for i, reward in enumerate(sorted(rewards)))
 
 
-def expected_of_best(by: Sequence[float], of: Sequence[float], n: int) -> float:
-    """The expected `of` of the answer that is best of n `by`: the gold reward of what the proxy picks.
-
-    Ties of `by` share what they pick. Raises ValueError as `expected_best`, and for lists of different lengths.
-    """
-    if len(by) != len(of):
-        raise ValueError(f"{len(by)} rewards to choose by, and {len(of)} of what is chosen")
-    expected_best(by, n)
-    order = sorted(range(len(by)), key=lambda i: by[i])
-    values: list[float] = []
-    start = 0
-    while start < len(order):
-        stop = start
-        while stop < len(order) and by[order[stop]] == by[order[start]]:
-            stop += 1
-        mean = sum(of[i] for i in order[start:stop]) / (stop - start)
-        values += [mean] * (stop - start)
-        start = stop
-    subsets = math.comb(len(by), n)
-    return sum(math.comb(i, n - 1) / subsets * value for i, value in enumerate(values))
-
-
 def divergence(n: int) -> float:
     """KL of best-of-n from the policy in nats, without ties: log n - (n - 1) / n."""
     return math.log(n) - (n - 1) / n

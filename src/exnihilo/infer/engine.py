@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from exnihilo.core.errors import ConfigError, ExnihiloError
+from exnihilo.core.memory import keep_freed_memory
 from exnihilo.infer.admission import admit
 from exnihilo.infer.attention import Decoding
 from exnihilo.infer.passes import Passes
@@ -64,6 +65,8 @@ class Engine:
         max_rows: int = 256,
     ) -> None:
         weight = model.embedding.weight
+        if weight.device.type == "cpu":
+            keep_freed_memory()
         self.model, self.bos, self.token_bytes, self.max_rows = model, bos, token_bytes, max_rows
         self.stop_ids = frozenset(stop_ids)
         self.pool = Pool(Shape.of(model.config, weight))

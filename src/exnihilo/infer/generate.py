@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from exnihilo.core.errors import ConfigError
-from exnihilo.core.memory import keep_freed_memory
 from exnihilo.infer.engine import Engine
 from exnihilo.infer.requests import Constraint, Generation
 from exnihilo.infer.sampling import Sampling
@@ -60,8 +59,6 @@ def generate(
             f"prompt {lengths.index(max(lengths))} has {max(lengths)} tokens and leaves no room "
             f"in the model's context of {model.config.max_length}; shorten it"
         )
-    if model.embedding.weight.device.type == "cpu":
-        keep_freed_memory()
     engine = Engine(
         model,
         stop_ids=stop_ids,

@@ -149,7 +149,7 @@ def test_dpo_3_the_reference_is_kept_only_for_what_it_was_computed_for(
     model, renderer = load_model(start), Renderer(tokenizer)
     comparisons = [encode(preference_of(row), renderer, 96, 64) for row in rows(12)]
     calls: list[int] = []
-    compute = module._compute
+    compute = module.logprobs_by_answer
 
     def counted(*given: Any) -> dict[int, float]:
         calls.append(1)
@@ -157,7 +157,7 @@ def test_dpo_3_the_reference_is_kept_only_for_what_it_was_computed_for(
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(module, "_compute", counted)
+    monkeypatch.setattr(module, "logprobs_by_answer", counted)
 
     def run(key: str = "k", length: int = 96) -> torch.Tensor:
         calls.clear()

@@ -1,21 +1,26 @@
-"""The stage `dpo`: preference optimisation without a reward model (arXiv 2305.18290), and its kin."""
+"""The stage `dpo`: preference optimisation without a reward model (arXiv 2305.18290), and its kin.
+
+KTO (arXiv 2402.01306) is among them: it learns from answers one by one, of pairs or judged by themselves.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from exnihilo.core.config import ExamplesRef, ModelRef, why
-from exnihilo.core.errors import ConfigError
+from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.model.lora_config import LoraConfig
 from exnihilo.objectives.variants import WITHOUT_REFERENCE, Variant
 from exnihilo.train.config import HORIZON, LORA, LORA_WHY, FitConfig, OptimizerConfig, adapter_rate
 
 if TYPE_CHECKING:
+    from exnihilo.align.preference_data import Encoded
     from exnihilo.core.workspace import Workspace
+    from exnihilo.objectives.loss import Objective
 
 STEP_TOKENS = 4096
 RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0004, 0.1
@@ -35,13 +40,13 @@ class DPOConfig(FitConfig):
         ),
     )
     examples: ExamplesRef = Field(
-        description="preferences: an examples artifact, or a file of any known format",
+        description="preferences: an examples artifact, or a file of any known format; for kto also labelled answers",
         json_schema_extra=why("there is no default: it is what is to be liked", example="preferences.jsonl"),
     )
-    variant: Variant = Field(
+    variant: Variant | Literal["kto"] = Field(
         default="sigmoid",
         description="the loss: DPO (with certainties below 1 cDPO), SLiC, IPO of sums or of means a token, robust DPO, "
-        "NCA, SPPO, APO, and without a reference SimPO and ORPO",
+        "NCA, SPPO, APO, without a reference SimPO and ORPO, and KTO, of answers one by one",
         json_schema_extra=why(
             "sigmoid, DPO as it was published: the one that most is known about", example="ipo"
         ),
@@ -79,6 +84,16 @@ class DPOConfig(FitConfig):
             "0, DPO as it was published; the better answer's probability may then fall too, only less than the "
             "other's. 0.2 was used for Llama 3 (arXiv 2407.21783)",
             example="0.2",
+        ),
+    )
+    desirable_weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="what a desirable answer counts for beside an undesirable one; for kto",
+        json_schema_extra=why(
+            "open, 1 where there are 1 to 4/3 times as many desirable answers, else what makes both kinds weigh the "
+            "same (arXiv 2402.01306): the rarer kind would be drowned by the other",
+            example="1.2",
         ),
     )
     held_out: float = Field(
@@ -130,6 +145,10 @@ class DPOConfig(FitConfig):
             raise ValueError(f"flipped: {self.variant} takes no share of wrong labels; use sigmoid or robust")
         if self.margin and self.variant != "simpo":
             raise ValueError(f"margin: {self.variant} has none; use simpo, or drop it")
+        if self.desirable_weight is not None and self.variant != "kto":
+            raise ValueError(f"desirable_weight: {self.variant} weighs pairs; use kto, or drop it")
+        if self.nll and self.variant == "kto":
+            raise ValueError("nll: kto has no pairs whose better answer it could hold; drop it")
         return self
 
 
@@ -137,6 +156,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the tuned model's folder. Refused for a model or preferences that are unfit."""
     import torch
 
+    from exnihilo.align.mismatched import WithDivergence, mismatched
     from exnihilo.align.preference_data import means, read_and_part
     from exnihilo.align.reference import WithReference, reference_logprobs
     from exnihilo.core.seeds import derive
@@ -144,9 +164,9 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_with_tokenizer
     from exnihilo.model.precision import resolve_precision
-    from exnihilo.objectives.direct import DirectPreference
     from exnihilo.tokenizer.template import Renderer
-    from exnihilo.tokens.comparisons import ComparisonRows
+    from exnihilo.tokens.batch import Batch, Source
+    from exnihilo.tokens.comparisons import Comparison, ComparisonRows
     from exnihilo.train import distributed
     from exnihilo.train.fit import fit
 
@@ -157,10 +177,20 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
     renderer.check()
     context = model.config.max_length
     length = config.length or 2 * context
-    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work)
+    kto = config.variant == "kto"
+    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work, labels=kto)
     rows = config.rows or max(1, STEP_TOKENS // length)
-    source = ComparisonRows(trained.comparisons, rows, length, derive(work.seed, "order"), pad=tokenizer.pad)
-    comparisons = [*trained.comparisons, *kept.comparisons]
+    dtype = resolve_precision(config.precision, next(model.parameters()).device)
+    # What the reference reads: both sides, and for kto answers to other prompts of each.
+    parts: list[list[Comparison]] = [trained.comparisons, kept.comparisons]
+    if kto:
+        longest = min(context, length)
+        parts += [mismatched(part, longest, derive(work.seed, "mismatched")) for part in parts]
+        if not parts[2]:
+            raise Refused(
+                f"{examples}: kto compares with answers to other prompts, and no two of these prompts differ; add some"
+            )
+    comparisons = [one for part in parts for one in part]
     if config.variant in WITHOUT_REFERENCE:
         reference = torch.zeros(sum(len(one.answers) for one in comparisons))
     else:
@@ -172,39 +202,38 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
             rows=rows,
             length=length,
             pad=tokenizer.pad,
-            dtype=resolve_precision(config.precision, next(model.parameters()).device),
+            dtype=dtype,
             folder=work.checkpoints / "reference",
             work=work,
         )
+    references = torch.split(reference, [sum(len(one.answers) for one in part) for part in parts])
     if config.lora is not None:
         add_lora(model, config.lora, derive(work.seed, "lora"))
-    objective = DirectPreference(
-        config.variant,
-        beta=config.beta or (2.0 if config.variant == "simpo" else 0.1),
-        flipped=config.flipped,
-        margin=config.margin,
-        nll=config.nll,
-    )
-    steps = config.steps or max(1, round((config.epochs or 1.0) * source.rows_per_epoch / rows))
-    first = sum(len(one.answers) for one in trained.comparisons)
-    batches = []
-    if kept.comparisons:
-        held_out = ComparisonRows(kept.comparisons, rows, length, 0, pad=tokenizer.pad)
-        added = WithReference(held_out, reference[first:])
-        batches = [added.added(batch) for batch in held_out.once()]
+
+    def source_of(part: int, seed: int) -> WithReference:
+        packed = ComparisonRows(parts[part], rows, length, seed, pad=tokenizer.pad)
+        return WithReference(packed, references[part])
+
+    compared = source_of(0, derive(work.seed, "order"))
+    source: Source = compared
+    if kto:
+        source = WithDivergence(compared, source_of(2, derive(work.seed, "others")), dtype)
+    objective = _objective(config, trained, work)
+    epoch = compared.source.rows_per_epoch
+    steps = config.steps or max(1, round((config.epochs or 1.0) * epoch / rows))
+    batches: list[Batch] = []
+    if all(parts[1::2]):
+        held_out = source_of(1, 0)
+        batches = [held_out.added(batch) for batch in held_out.source.once()]
 
     def validate() -> dict[str, float]:
+        if kto:
+            others = source_of(3, 0)
+            WithDivergence(held_out, others, dtype).add(batches, others.source.once(), model)
         return means(objective, model, batches)
 
     settings = config.model_copy(update={"steps": steps, "optimizer": _optimizer(config, model.config.width)})
-    result = fit(
-        model,
-        objective,
-        WithReference(source, reference[:first]),
-        settings,
-        work,
-        validate=validate if batches else None,
-    )
+    result = fit(model, objective, source, settings, work, validate=validate if batches else None)
     save_tuned(model, start, work.path)
     work.summary |= {
         **result.summary(),
@@ -213,8 +242,30 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
         "left_out": dict(trained.left_out),
     }
     work.lines.append(
-        f"{len(trained.comparisons)} comparisons read {source.epochs(steps):.2f} times in {steps} steps"
+        f"{len(trained.comparisons)} comparisons read {compared.source.epochs(steps):.2f} times in {steps} steps"
     )
+
+
+def _objective(config: DPOConfig, trained: Encoded, work: Workspace) -> Objective:
+    """The loss that is asked for. Of kto's it is told how many answers of each kind there are, and what they count."""
+    from exnihilo.objectives.direct import DirectPreference
+    from exnihilo.objectives.labelled import LabelledAnswers
+
+    beta = config.beta or (2.0 if config.variant == "simpo" else 0.1)
+    if config.variant != "kto":
+        return DirectPreference(
+            config.variant, beta=beta, flipped=config.flipped, margin=config.margin, nll=config.nll
+        )
+    labels = [one.label for one in trained.comparisons]
+    # A pair, whose label is None, is one of each.
+    desirable, others = (sum(label is not unlike for label in labels) for unlike in (False, True))
+    # λ_D n_D / λ_U n_U is to be from 1 to 4/3, and λ_U is 1 (arXiv 2402.01306).
+    balanced = not desirable or not others or others <= desirable <= 4 / 3 * others
+    weight = config.desirable_weight or (1.0 if balanced else others / desirable)
+    work.lines.append(
+        f"{desirable} desirable answers and {others} others, of which a desirable one counts {weight:.3g} times as much"
+    )
+    return LabelledAnswers(beta=beta, desirable=weight)
 
 
 def _optimizer(config: DPOConfig, width: int) -> OptimizerConfig:

@@ -45,11 +45,18 @@ class Encoded:
 
 
 def read_and_part(
-    examples: Path, renderer: Renderer, length: int, context: int, held_out: float, work: Workspace
+    examples: Path,
+    renderer: Renderer,
+    length: int,
+    context: int,
+    held_out: float,
+    work: Workspace,
+    *,
+    labels: bool = False,
 ) -> tuple[Encoded, Encoded]:
     """What is trained on and what is held out: `validation.jsonl` of a folder, or else the share `held_out` of the
     prompts, chosen by their hash, so that no prompt is on both sides. A folder with `preferences.jsonl` has
-    conversations in its other files.
+    conversations in its other files. `labels` takes answers that were judged by themselves, too.
 
     Raises Refused where nothing is left of either.
     """
@@ -60,9 +67,9 @@ def read_and_part(
         train, validation = examples / "train.jsonl", examples / "validation.jsonl"
         if not train.is_file():
             raise Refused(f"{examples}: no train.jsonl there; give a folder or a file of preferences")
-    whole = encode_file(train, renderer, length, context, work)
+    whole = encode_file(train, renderer, length, context, work, labels=labels)
     if validation is not None and validation.is_file():
-        trained, kept = whole, encode_file(validation, renderer, length, context, work)
+        trained, kept = whole, encode_file(validation, renderer, length, context, work, labels=labels)
     else:
         trained, kept = Encoded(), Encoded()
         for preference, comparison in zip(whole.preferences, whole.comparisons, strict=True):
@@ -77,7 +84,9 @@ def read_and_part(
     return trained, kept
 
 
-def encode_file(path: Path, renderer: Renderer, length: int, context: int, work: Workspace) -> Encoded:
+def encode_file(
+    path: Path, renderer: Renderer, length: int, context: int, work: Workspace, *, labels: bool = False
+) -> Encoded:
     """Every preference of a file whose answers together fit a row of `length`, and each the `context`; the others are
     counted, and told."""
     found = Encoded()
@@ -85,7 +94,9 @@ def encode_file(path: Path, renderer: Renderer, length: int, context: int, work:
         for row in read_preferences(path):
             bar.advance()
             encoded: Comparison | str = row.problem or "no preference"
-            if row.preference is not None:
+            if row.preference is not None and row.preference.label is not None and not labels:
+                encoded = "labelled by themselves, which dpo with variant kto learns from"
+            elif row.preference is not None:
                 try:
                     encoded = encode(row.preference, renderer, length, context)
                 except Refused as error:
@@ -117,7 +128,7 @@ def encode(preference: Preference, renderer: Renderer, length: int, context: int
             return "no answer"
         end = len(mask) - mask[::-1].index(True)
         answers.append((rendered.ids[:end], mask[:end]))
-    comparison = Comparison(tuple(answers), preference.pairs, _source(preference))
+    comparison = Comparison(tuple(answers), preference.pairs, _source(preference), preference.label)
     fits = comparison.size <= length and all(len(ids) <= context for ids, _ in comparison.answers)
     return comparison if fits else "too long"
 

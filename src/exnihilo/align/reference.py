@@ -58,7 +58,7 @@ def reference_logprobs(
             answers = torch.unique(batch.extra[ANSWER][batch.segments >= 0]).numpy()
             missing = not np.isfinite(kept[answers]).all()
             if missing or number == 0:
-                found = _compute(model, batch, dtype)
+                found = logprobs_by_answer(model, batch, dtype)
                 if missing:
                     kept[list(found)] = list(found.values())
                     _save(values, kept)
@@ -72,8 +72,8 @@ def reference_logprobs(
 
 
 @torch.no_grad()
-def _compute(model: Decoder, batch: Batch, dtype: torch.dtype) -> dict[int, float]:
-    """{answer: its log-probability}."""
+def logprobs_by_answer(model: Decoder, batch: Batch, dtype: torch.dtype) -> dict[int, float]:
+    """{number of the answer: its log-probability in nats}, multiplying in `dtype`, without dropout."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device

@@ -43,8 +43,8 @@ class BadRow(ValueError):
 
 def layout_of(row: Row) -> str | None:
     """The layout that a row's fields show, or None: a key of `CONVERSIONS` or of `OTHERS`."""
-    judged = {"prompt", "completion"} <= row.keys() and isinstance(row.get("label"), bool)
-    if judged or {"chosen", "rejected"} <= row.keys():
+    labelled = "prompt" in row and isinstance(row.get("label"), bool)
+    if (labelled and row.keys() & {"completion", "answer"}) or {"chosen", "rejected"} <= row.keys():
         return "preference"
     turns = next((row[name] for name in _TURN_LISTS if isinstance(row.get(name), list)), None)
     if turns is not None:

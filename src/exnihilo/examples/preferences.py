@@ -36,12 +36,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Preference:
-    """A prompt, answers to it (each the messages that follow the prompt), and which are preferred."""
+    """A prompt, answers to it (each the messages that follow the prompt), and which are preferred.
+
+    An answer that was judged by itself stands alone, without pairs; its `label` says whether it is desirable.
+    """
 
     prompt: list[Message]
     answers: list[list[Message]]
     pairs: tuple[Pair, ...]
     meta: dict[str, Any] = field(default_factory=dict)
+    label: bool | None = None
 
     def conversation(self, answer: int) -> list[Message]:
         """The prompt with one of the answers."""
@@ -62,8 +66,9 @@ def read_preferences(path: Path | str) -> Iterator[PreferenceRow]:
 
     Known are `chosen` and `rejected` (answers, or whole conversations as messages or as a transcript of `Human:` and
     `Assistant:`) with or without `prompt`, `margin` and `certainty`; `output_1`, `output_2` and `preference` (1 to 2,
-    between: unsure) with `instruction`; and `prompt` with `answers` and their `scores` (more is better) or `ranks`
-    (less is). Of several answers every pair counts. Raises Refused for a file that can't be read.
+    between: unsure) with `instruction`; `prompt` with `answers` and their `scores` (more is better) or `ranks`
+    (less is); and `prompt` with `completion` or `answer` and a `label`, true or false. Of several answers every pair
+    counts. Raises Refused for a file that can't be read.
     """
     for row in read_rows(path):
         if row.value is None:
@@ -80,7 +85,8 @@ def preference_of(row: Row) -> Preference:
     convert = next((function for names, function in _LAYOUTS if names <= row.keys()), None)
     if convert is None:
         raise BadRow(
-            "no chosen and rejected, no output_1, output_2 and preference, no answers with scores or ranks"
+            "no chosen and rejected, no output_1, output_2 and preference, no answers with scores or ranks, no "
+            "completion with a label"
         )
     found = convert(row)
     for answer in range(len(found.answers)):
@@ -97,7 +103,7 @@ def preference_of(row: Row) -> Preference:
     for pair in found.pairs:
         if found.answers[pair.better] == found.answers[pair.worse]:
             raise BadRow("both answers are the same")
-    if not found.pairs:
+    if not found.pairs and found.label is None:
         raise BadRow("no pair of answers of which one is preferred")
     return found
 
@@ -154,11 +160,22 @@ def _ranking(row: Row) -> Preference:
     return Preference(prompt, answers, tuple(pairs), _meta(row, {"prompt", "answers", name}))
 
 
+def _labelled(row: Row) -> Preference:
+    name = "completion" if "completion" in row else "answer"
+    if not isinstance(row["label"], bool):
+        raise BadRow(f"label is {json_kind(row['label'])}, not true or false")
+    prompt = _messages(row["prompt"], "prompt", "user")
+    prompt, answers = _parted(prompt, [_messages(row[name], name, "assistant")])
+    return Preference(prompt, answers, (), _meta(row, {"prompt", name, "label"}), row["label"])
+
+
 _LAYOUTS: tuple[tuple[set[str], Callable[[Row], Preference]], ...] = (
     ({"chosen", "rejected"}, _chosen_rejected),
     ({"output_1", "output_2", "preference"}, _two_outputs),
     ({"prompt", "answers", "scores"}, _ranking),
     ({"prompt", "answers", "ranks"}, _ranking),
+    ({"prompt", "completion", "label"}, _labelled),
+    ({"prompt", "answer", "label"}, _labelled),
 )
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")

@@ -21,6 +21,9 @@ MARGIN, CERTAINTY, ASPECT, PAIR_WEIGHT = "margin", "certainty", "aspect", "pair_
 """Extra fields `[rows, pairs]`: the segments of a pair in their row (int64), by how much the better one's score
 should be higher, the share of judges who prefer it, in which respect (int64), and what the pair counts for (0 where
 there is none)."""
+DESIRABLE, UNDESIRABLE = "desirable", "undesirable"
+"""Extra fields `[rows, segments]`: what each answer counts for as one that is to be given and as one that is not, by
+its label, or by each pair that it is in."""
 ANSWER = "answer"
 """Extra field `[rows, length]`: the number of the answer that a position is of, over all comparisons; -1 on padding."""
 
@@ -34,13 +37,15 @@ class Comparison:
 
     Attributes:
         answers: for each its ids, those of the prompt first, and as long a mask of what the answer is.
-        pairs: each counts 1 / len(pairs), so that a prompt counts once (arXiv 2203.02155).
+        pairs: each counts 1 / len(pairs), so that a prompt counts once (arXiv 2203.02155); none of a single answer.
         source: where it comes from; "" says nothing.
+        label: whether a single answer is desirable; None says nothing.
     """
 
     answers: tuple[tuple[list[int], list[bool]], ...]
     pairs: tuple[Pair, ...]
     source: str = ""
+    label: bool | None = None
 
     @property
     def size(self) -> int:
@@ -89,7 +94,7 @@ class ComparisonRows:
         counts = np.array([len(one.answers) for one in comparisons], dtype=np.int64)
         self._first_answer = np.cumsum(counts) - counts
         self._fingerprint = blake3(
-            repr([(one.answers, one.pairs) for one in comparisons]).encode()
+            repr([(one.answers, one.pairs, one.label) for one in comparisons]).encode()
         ).hexdigest()
 
     def next(self, step: int, model: object = None) -> Batch:
@@ -107,6 +112,8 @@ class ComparisonRows:
         most = max(sum(len(self.comparisons[i].pairs) for i in items) for items, _ in planned)
         better, worse, aspect = (torch.zeros(len(planned), most, dtype=torch.long) for _ in range(3))
         margin, certainty, counts = (torch.zeros(len(planned), most) for _ in range(3))
+        most = max(sum(len(self.comparisons[i].answers) for i in items) for items, _ in planned)
+        desirable, undesirable = (torch.zeros(len(planned), most) for _ in range(2))
         for row, (items, offsets) in enumerate(planned):
             segment, pair = 0, 0
             # From left to right, as segments are numbered.
@@ -120,6 +127,8 @@ class ComparisonRows:
                     aspect[row, pair] = one.aspect
                     counts[row, pair] = 1 / len(comparison.pairs)
                     pair += 1
+                if comparison.label is not None:
+                    (desirable if comparison.label else undesirable)[row, segment] = 1
                 for number, (ids, mask) in enumerate(comparison.answers):
                     here = slice(start, start + len(ids))
                     tokens[row, here] = torch.tensor(ids)
@@ -132,6 +141,9 @@ class ComparisonRows:
                     weights[row, before] = torch.tensor(mask[1:], dtype=torch.float32)
                     start += len(ids)
                     segment += 1
+        # A pair of certainty c is one desirable answer and one that is not, and the other way round for 1 - c.
+        for kind, share in ((desirable, certainty), (undesirable, 1 - certainty)):
+            kind.scatter_add_(1, better, counts * share).scatter_add_(1, worse, counts * (1 - share))
         extra = {
             BETTER: better,
             WORSE: worse,
@@ -139,6 +151,8 @@ class ComparisonRows:
             CERTAINTY: certainty,
             ASPECT: aspect,
             PAIR_WEIGHT: counts,
+            DESIRABLE: desirable,
+            UNDESIRABLE: undesirable,
             ANSWER: answers,
         }
         if len(self.sources) > 1:
@@ -173,7 +187,7 @@ def _check(comparisons: Sequence[Comparison], length: int) -> None:
     if not comparisons:
         raise Refused("no comparisons to pack; give at least one")
     for i, one in enumerate(comparisons):
-        if not one.pairs:
+        if not one.pairs and len(one.answers) > 1:
             raise Refused(f"comparison {i}: no pairs; drop it")
         if any(len(ids) < 2 or len(ids) != len(mask) or not any(mask[1:]) for ids, mask in one.answers):
             raise Refused(f"comparison {i}: an answer of no tokens; drop it")

@@ -95,7 +95,11 @@ def packed(comparisons: Sequence[Comparison]) -> Batch:
 
 def padded(comparisons: Sequence[Comparison]) -> dict[str, Tensor]:
     """The same answers as trl's collators lay them out: a row each, padded with 0, chosen ones first."""
-    rows = [one.answers[which] for which in (0, 1) for one in comparisons]
+    return padded_rows([one.answers[which] for which in (0, 1) for one in comparisons])
+
+
+def padded_rows(rows: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor]:
+    """Answers, each of which is a row."""
     length = max(len(ids) for ids, _ in rows)
     empty = {
         name: torch.zeros(len(rows), length, dtype=torch.long)

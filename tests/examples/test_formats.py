@@ -165,6 +165,7 @@ def test_what_is_no_conversation_is_named_with_its_use(
         ({"prompt": "p"}, "prompts"),
         ({"prompt": "p", "answer": "4"}, "prompts"),
         ({"prompt": "p", "completion": "c", "label": True}, "preference"),
+        ({"prompt": "p", "answer": "c", "label": False}, "preference"),
         ({"chosen": [], "rejected": []}, "preference"),
         ({"messages": [{"role": "user", "content": "u"}]}, "messages"),
     ],

@@ -72,6 +72,19 @@ def test_a_transcript_is_parted_where_its_answers_begin_to_differ() -> None:
     assert [message.content for message in long.prompt] == ["Hi"] and [len(a) for a in long.answers] == [3, 1]
 
 
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ({"prompt": "Why?", "completion": "Yes.", "label": True}, True),
+        ({"prompt": MESSAGES, "answer": [*MESSAGES, YES], "label": False}, False),
+    ],
+)
+def test_an_answer_may_be_judged_by_itself(row: dict[str, Any], label: bool) -> None:
+    assert preference_of(row | {"source": "votes"}) == Preference(
+        ASKED, said("Yes."), (), {"source": "votes"}, label
+    )
+
+
 def test_a_ranking_gives_all_pairs_ties_among_them() -> None:
     row = {"prompt": "Why?", "answers": ["a", "b", "c", "d"], "scores": [3, 1, 3, 2], "source": "judges"}
     found = preference_of(row)
@@ -102,6 +115,8 @@ def test_a_ranking_gives_all_pairs_ties_among_them() -> None:
         ({"prompt": "a", "answers": ["b"], "scores": [1]}, "of two or more"),
         ({"prompt": "a", "answers": ["b", "c"], "scores": [1, "x"]}, "scores are not all numbers"),
         ({"prompt": "a", "answers": ["b", "c"], "scores": [1, 1]}, "no answer is preferred"),
+        ({"prompt": "a", "completion": "b", "label": 1}, "label is a number, not true or false"),
+        ({"prompt": "a", "completion": "", "label": True}, "empty answer"),
         ({"prompt": "a", "chosen": "\ud800", "rejected": "c"}, "half of a surrogate pair"),
     ],
 )

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from exnihilo.align.reference import WithReference
+from exnihilo.examples.preferences import Pair
+from exnihilo.model.adapters import add_lora
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.lora_config import LoraConfig
 from exnihilo.objectives import preference
 from exnihilo.objectives.direct import DirectPreference, Variant, answer_logprobs
 from exnihilo.tokens.batch import Batch
-from exnihilo.tokens.comparisons import ComparisonRows
+from exnihilo.tokens.comparisons import Comparison, ComparisonRows
 from random_comparisons import CONFIG, END, make_comparisons
 
 LN2 = math.log(2)
@@ -53,8 +56,11 @@ def alone(model: Decoder, ids: list[int], mask: list[bool]) -> tuple[torch.Tenso
 
 @pytest.mark.parametrize("variant", AT_THE_START)
 def test_dpo_1_values_where_policy_and_reference_agree(variant: Variant) -> None:
+    """With dropout configured on: it belongs to the adapters, which add nothing yet."""
     model = make_model()
-    loss = DirectPreference(variant, beta=0.1)(model, batch_with(model))
+    batch = batch_with(model)
+    add_lora(model.train(), LoraConfig(rank=2, dropout=0.5), seed=1)
+    loss = DirectPreference(variant, beta=0.1)(model, batch)
     assert float(loss.total / loss.weight) == pytest.approx(AT_THE_START[variant], abs=1e-5)
     assert float(loss.metrics["reward_gap"]) == pytest.approx(0, abs=1e-5)
 
@@ -91,6 +97,27 @@ def test_the_loss_is_that_of_answers_read_one_by_one(variant: Variant) -> None:
     gradients = [torch.autograd.grad(x, list(policy.parameters())) for x in (loss.total, expected)]
     for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, atol=1e-4 * float(b.abs().max() + 1))
+
+
+def test_dpo_7_weights_are_of_pairs_and_not_of_tokens() -> None:
+    """Four answers of twenty tokens, compared pair by pair: one weight a pair, and the loss is their average."""
+    generator = torch.Generator().manual_seed(3)
+    prompt, *texts = torch.randint(8, 64, (5, 20), generator=generator).tolist()
+    answers = tuple(([*prompt[:4], *text[:-1], END], [False] * 4 + [True] * 20) for text in texts)
+    pairs = (Pair(0, 1), Pair(0, 2), Pair(1, 3), Pair(3, 2))
+    comparisons = [Comparison(answers, pairs), Comparison(answers[:2], pairs[:1])]
+    policy, reference = make_model(), make_model(seed=1)
+    found, start = ([float(alone(m, *answer)[0]) for answer in answers] for m in (policy, reference))
+    values = [*start, *start[:2]]
+    rows = ComparisonRows(comparisons, 1, 150, seed=0, pad=2)
+    batch = WithReference(rows, torch.tensor(values)).added(rows.pack([0]))
+    weights = batch.extra["pair_weight"]
+    assert weights.shape == (1, 5) and sorted(weights[0].tolist()) == [0.25] * 4 + [1.0]
+    ratios = torch.tensor(found) - torch.tensor(start)
+    losses = [float(preference.ipo(ratios[p.better], ratios[p.worse], 0.1)) for p in pairs]
+    loss = DirectPreference("ipo", beta=0.1)(policy, batch)
+    assert loss.total.shape == () and float(loss.weight) == 2
+    assert float(loss.total) == pytest.approx(sum(losses) / 4 + losses[0], rel=1e-4)
 
 
 def test_certainty_is_cdpo_and_a_tie_pulls_to_neither_side() -> None:

@@ -13,9 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from exnihilo.align.mismatched import WithDivergence
+from exnihilo.align.reference import WithReference
 from exnihilo.objectives import preference
 from exnihilo.objectives.direct import REFERENCE_ANSWERS, DirectPreference, Variant, answer_logprobs
-from exnihilo.tokens.comparisons import Comparison
+from exnihilo.objectives.labelled import LabelledAnswers
+from exnihilo.tokens.comparisons import Comparison, ComparisonRows
 from trl_trainers import (
     AsTransformers,
     assert_same,
@@ -24,6 +27,7 @@ from trl_trainers import (
     mean,
     packed,
     padded,
+    padded_rows,
     reference_of,
     trainer_of,
 )
@@ -270,6 +274,47 @@ def test_dpo_5_kto_of_a_model_is_that_of_kto_trainer(better: bool) -> None:
     assert trainer._metrics["train"]["kl"][0] == pytest.approx(max(0.0, float(divergence)), abs=1e-9)
     ours = preference.kto(policy - reference, labels, divergence, BETA).mean()
     assert_same(ours, theirs, list(model.parameters()), ROUNDED)
+
+
+@pytest.mark.parametrize("shift", [-1.0, 1.0], ids=["policy above the reference", "policy below it"])
+def test_dpo_5_kto_with_its_own_divergence_and_weights_is_that_of_kto_trainer(shift: float) -> None:
+    """Both are given the same answers to other prompts; trl pads them, we pack them, and read them before the step."""
+    comparisons, model = make_pairs(), make_decoder()
+    count, dtype = len(comparisons), torch.float64
+    rows = [one.answers[which] for which in (0, 1) for one in comparisons]
+    # A prompt is three ids.
+    crossed = [
+        ([*ids[:3], *other[3:]], [*mask[:3], *of_other[3:]])
+        for (ids, mask), (other, of_other) in zip(rows, rows[-1:] + rows[:-1], strict=True)
+    ]
+    inputs, others = padded_rows(rows), padded_rows(crossed)
+    reference, other_reference = (
+        -4.2 * one["completion_mask"].sum(1) + torch.linspace(shift, 3 * shift, 2 * count, dtype=dtype)
+        for one in (inputs, others)
+    )
+    wrapped = AsTransformers(model)
+    trainer = trainer_of(
+        KTOTrainer, wrapped, beta=BETA, loss_type="kto", calculate_KL=True, precompute_ref_logps=True,
+        desirable_weight=1.3, undesirable_weight=1.0, use_liger_kernel=False,
+    )  # fmt: skip
+    labels = torch.arange(2 * count) < count
+    extra = {"label": labels, "ref_logps": reference, "ref_KL_logps": other_reference}
+    extra |= {f"KL_{name}": tensor for name, tensor in others.items()}
+    theirs = trainer._compute_loss(wrapped, inputs | extra, False)
+    batch = packed(comparisons)
+    batch.extra[REFERENCE_ANSWERS] = reference_of(batch, reference)
+    there = WithReference(
+        ComparisonRows([Comparison((one,), ()) for one in crossed], 3, 40, seed=0, pad=2), other_reference
+    )
+    there.reference = other_reference
+    WithDivergence(there, there, torch.float32).add([batch], there.source.once(), model)
+    metrics = trainer._metrics["train"]
+    assert metrics["kl"][0] == pytest.approx(max(0.0, float(batch.extra["divergence"][0])), abs=ROUNDED)
+    ours = LabelledAnswers(beta=BETA, desirable=1.3)(model, batch)
+    assert_same(mean(ours), theirs, list(model.parameters()), ROUNDED)
+    found = {name: float(value / ours.weight) for name, value in ours.metrics.items()}
+    assert found["chosen_logprob"] == pytest.approx(metrics["logps/chosen"][0], abs=1e-5)
+    assert found["rejected_logprob"] == pytest.approx(metrics["logps/rejected"][0], abs=1e-5)
 
 
 def first_columns(batch: Any) -> Tensor:

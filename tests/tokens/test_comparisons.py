@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,10 @@ from exnihilo.tokens.comparisons import (
     ASPECT,
     BETTER,
     CERTAINTY,
+    DESIRABLE,
     MARGIN,
     PAIR_WEIGHT,
+    UNDESIRABLE,
     WORSE,
     Comparison,
     ComparisonRows,
@@ -87,6 +91,25 @@ def test_rm_5_every_pair_of_a_prompt_is_in_one_row_and_the_prompt_counts_once(
     assert len(answers) == sum(len(one.answers) for one in comparisons), "each answer is read once"
     assert seen.keys() == set(range(30)) and all(abs(total - 1) < 1e-6 for total in seen.values())
     assert source.sources == ["even", "odd"]
+
+
+def test_a_pair_is_an_answer_of_either_kind_and_a_label_one_of_its_own() -> None:
+    pairs = (Pair(0, 1), Pair(2, 1, certainty=0.75))
+    both = [
+        comparison(0, (2, 3, 4), pairs),
+        replace(comparison(100, (2,), ()), label=True),
+        replace(comparison(200, (3,), ()), label=False),
+        comparison(300, (2,), ()),
+    ]
+    batch = ComparisonRows(both, 1, 48, seed=0, pad=9).pack([0, 1])
+    found = {}
+    for row in range(len(batch)):
+        for segment in range(int(batch.segments[row].max()) + 1):
+            answer = int(batch.extra[ANSWER][row][batch.segments[row] == segment][0])
+            found[answer] = tuple(float(batch.extra[kind][row, segment]) for kind in (DESIRABLE, UNDESIRABLE))
+    assert found == {
+        0: (0.5, 0.0), 1: (0.125, 0.875), 2: (0.375, 0.125), 3: (1.0, 0.0), 4: (0.0, 1.0), 5: (0.0, 0.0)
+    }  # fmt: skip
 
 
 def test_parts_of_a_batch_are_the_batch(comparisons: list[Comparison]) -> None:

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from exnihilo.core.config import ExamplesRef, ModelRef, why
-from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.errors import Refused
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.model.lora_config import LoraConfig
 from exnihilo.objectives.variants import WITHOUT_REFERENCE, Variant
-from exnihilo.train.config import HORIZON, LORA, LORA_WHY, FitConfig, OptimizerConfig, adapter_rate
+from exnihilo.train.config import (
+    HORIZON,
+    LORA,
+    LORA_WHY,
+    FitConfig,
+    OptimizerConfig,
+    adapter_rate,
+    open_rates,
+)
 
 if TYPE_CHECKING:
     from exnihilo.align.preference_data import Encoded
@@ -232,7 +240,9 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
             WithDivergence(held_out, others, dtype).add(batches, others.source.once(), model)
         return means(objective, model, batches)
 
-    settings = config.model_copy(update={"steps": steps, "optimizer": _optimizer(config, model.config.width)})
+    adapters = None if config.lora is None else ADAPTER_SHARE * adapter_rate(model.config.width)
+    optimizer = open_rates(config.optimizer, RATE, RATE_EMBEDDING, adapters)
+    settings = config.model_copy(update={"steps": steps, "optimizer": optimizer})
     result = fit(model, objective, source, settings, work, validate=validate if batches else None)
     save_tuned(model, start, work.path)
     work.summary |= {
@@ -266,22 +276,6 @@ def _objective(config: DPOConfig, trained: Encoded, work: Workspace) -> Objectiv
         f"{desirable} desirable answers and {others} others, of which a desirable one counts {weight:.3g} times as much"
     )
     return LabelledAnswers(beta=beta, desirable=weight)
-
-
-def _optimizer(config: DPOConfig, width: int) -> OptimizerConfig:
-    """The rates that are left open."""
-    given = config.optimizer
-    if given.name == "adamw" and config.lora is None and given.lr is None:
-        raise ConfigError(
-            "optimizer.lr: open, and AdamW's for dpo has no default yet; give one, such as 1e-4"
-        )
-    lr = RATE if config.lora is None else ADAPTER_SHARE * adapter_rate(width)
-    return given.model_copy(
-        update={
-            "lr": lr if given.lr is None else given.lr,
-            "lr_embedding": RATE_EMBEDDING if given.lr_embedding is None else given.lr_embedding,
-        }
-    )
 
 
 STAGE = Stage("dpo", "model", DPOConfig, run, "Preference optimisation without a reward model.")

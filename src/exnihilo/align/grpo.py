@@ -24,6 +24,7 @@ from exnihilo.train.config import (
     ScheduleConfig,
     adapter_rate,
     check_length,
+    check_sampled,
 )
 
 if TYPE_CHECKING:
@@ -207,11 +208,7 @@ class GrpoConfig(FitConfig):
 
     @model_validator(mode="after")
     def _samples_what_it_trains(self) -> GrpoConfig:
-        if self.lora is not None and self.lora.dropout:
-            raise ValueError(
-                "lora.dropout: answers are sampled without it, so that the probability ratios would not begin at 1; "
-                "give 0"
-            )
+        check_sampled(self.lora)
         return self
 
 

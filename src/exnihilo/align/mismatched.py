@@ -33,7 +33,7 @@ def mismatched(comparisons: Sequence[Comparison], length: int, seed: int) -> lis
     for place, (prompt, _) in enumerate(order):
         other, i = order[(place + far) % len(order)]
         ids, mask = comparisons[i].answers[place % len(comparisons[i].answers)]
-        start = len(other)
+        start = mask.index(True)
         if other != prompt and len(prompt) + len(ids) - start <= length:
             answer = [*prompt, *ids[start:]], [False] * len(prompt) + mask[start:]
             found.append(Comparison((answer,), ()))

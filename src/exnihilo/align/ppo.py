@@ -10,14 +10,25 @@ from pydantic import Field, model_validator
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, TokensRef, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.stage import Inputs, Stage
-from exnihilo.train.config import FitConfig, OptimizerConfig, ScheduleConfig, check_length
+from exnihilo.model.lora_config import LoraConfig
+from exnihilo.train.config import (
+    LORA,
+    LORA_WHY,
+    FitConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    adapter_rate,
+    check_length,
+    check_sampled,
+    open_rates,
+)
 
 if TYPE_CHECKING:
     from exnihilo.align.responses import Response
     from exnihilo.core.workspace import Workspace
 
-RATE, RATE_EMBEDDING = 0.002, 0.0003
-"""Default learning rates, of policy and critic."""
+RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0003, 0.1
+"""Default learning rates, of policy and critic; of low-rank adapters, as a share of what sft takes."""
 
 
 class PPOConfig(FitConfig):
@@ -190,6 +201,7 @@ class PPOConfig(FitConfig):
         description="rows of that text in each step",
         json_schema_extra=why("2 rows beside some ten of answers", example="4"),
     )
+    lora: LoraConfig | None = Field(default=None, description=LORA, json_schema_extra=LORA_WHY)
     outlier_sigma: float | None = Field(
         default=None,
         gt=0,
@@ -200,12 +212,13 @@ class PPOConfig(FitConfig):
         ),
     )
     optimizer: OptimizerConfig = Field(
-        default=OptimizerConfig(lr=RATE, lr_embedding=RATE_EMBEDDING),
+        default=OptimizerConfig(),
         description="optimizer and learning rates, of policy and critic",
         json_schema_extra={
             "whys": {
-                "lr": "0.002, a tenth of pretraining's: gradients of rewards are noisy",
-                "lr_embedding": "0.0003: embeddings serve all text, and rewards see a few answers of it",
+                "lr": "open, 0.002, a tenth of pretraining's: gradients of rewards are noisy; with lora a tenth of "
+                "sft's",
+                "lr_embedding": "open, 0.0003: embeddings serve all text, and rewards see a few answers of it",
             }
         },
     )
@@ -216,13 +229,14 @@ class PPOConfig(FitConfig):
     )
 
     @model_validator(mode="after")
-    def _steps_of_whole_rollouts(self) -> PPOConfig:
+    def _whole_rollouts_of_what_is_trained(self) -> PPOConfig:
         each = self.epochs * self.parts
         if self.steps is not None and self.steps % each:
             raise ValueError(
                 f"steps: {self.steps} are no whole number of rollouts, each of which takes {each}; "
                 f"give {self.steps - self.steps % each or each}"
             )
+        check_sampled(self.lora)
         return self
 
 
@@ -238,6 +252,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.core.seeds import derive
     from exnihilo.model.actor_critic import ActorCritic
     from exnihilo.model.adapter_folder import save_tuned
+    from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_model, load_with_tokenizer
     from exnihilo.model.scorer import Scorer
     from exnihilo.model.scorer_folder import load_scorer
@@ -256,7 +271,6 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
     policy, tokenizer = load_with_tokenizer(start)
     check_length(config.length, policy.config.max_length)
     Renderer(tokenizer).check()
-    reference = load_model(start).requires_grad_(False).eval()
     source_of_reward: RewardSource
     if isinstance(judge, Path):
         source_of_reward = Scored([judge], tokenizer, force=config.force_reward)
@@ -267,6 +281,16 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
         critic = Scorer(load_model(start))
     with torch.no_grad():
         critic.output.weight.zero_()  # what answers are worth is learned from nothing, and not from scores elsewhere
+    adapters = None
+    if config.lora is None:
+        reference = load_model(start).requires_grad_(False).eval()
+    else:  # without its adapters the policy is where it started; the critic has its own, and its head in full
+        adapters = ADAPTER_SHARE * adapter_rate(policy.config.width)
+        add_lora(policy, config.lora, derive(work.seed, "lora"))
+        add_lora(critic.decoder, config.lora, derive(work.seed, "critic's lora"))
+        reference = policy
+    optimizer = open_rates(config.optimizer, RATE, RATE_EMBEDDING, adapters)
+    settings = config.model_copy(update={"optimizer": optimizer})
     model = ActorCritic(policy, critic)
 
     def record(
@@ -305,7 +329,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
         record=record,
     )
     objective = ClippedPolicyAndValue(config.clip_ratio, config.clip_value, config.value_weight)
-    result = fit(model, objective, source, config, work)
+    result = fit(model, objective, source, settings, work)
     save_tuned(policy, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(

@@ -22,6 +22,7 @@ from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
 from exnihilo.core.seeds import derive
 from exnihilo.model.actor_critic import ActorCritic
+from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.policy import ADVANTAGES, SAMPLED, response_logprobs
 from exnihilo.objectives.ppo import OLD, PTX, RETURNS, VALUES
@@ -170,8 +171,9 @@ class PPORollouts:
         for start in range(0, len(batch), ROWS):
             part = batch.rows(start, start + ROWS)
             kept = part.weights != 0
-            for model_, out in ((model.policy, old), (self.reference, reference)):
-                out[start : start + ROWS][kept] = response_logprobs(model_, part)[0].float()
+            old[start : start + ROWS][kept] = response_logprobs(model.policy, part)[0].float()
+            with adapters_off(self.reference):
+                reference[start : start + ROWS][kept] = response_logprobs(self.reference, part)[0].float()
             worth = model.critic(part.tokens, part.positions, part.segments)[..., 0].float()
             values[start : start + ROWS] = torch.where(kept, worth, 0.0)
         return old, reference, values

@@ -14,7 +14,16 @@ from pydantic import Field, model_validator
 
 from exnihilo.core.config import ExamplesRef, ModelRef, why
 from exnihilo.core.stage import Inputs, Stage
-from exnihilo.train.config import HORIZON, FitConfig, OptimizerConfig
+from exnihilo.model.lora_config import LoraConfig
+from exnihilo.train.config import (
+    HORIZON,
+    LORA,
+    LORA_WHY,
+    FitConfig,
+    OptimizerConfig,
+    adapter_rate,
+    open_rates,
+)
 
 if TYPE_CHECKING:
     from exnihilo.align.card import Scored
@@ -25,8 +34,9 @@ if TYPE_CHECKING:
     from exnihilo.tokens.batch import Batch
 
 STEP_TOKENS = 4096
-RATE, RATE_EMBEDDING = 0.005, 0.001
-"""Default learning rates, a quarter of pretraining's: the model is to judge with what it knows."""
+RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.005, 0.001, 0.25
+"""Default learning rates, a quarter of pretraining's, and of adapters as a share of what sft takes: the model is to
+judge with what it knows."""
 
 
 class RewardConfig(FitConfig):
@@ -71,6 +81,7 @@ class RewardConfig(FitConfig):
             example="0",
         ),
     )
+    lora: LoraConfig | None = Field(default=None, description=LORA, json_schema_extra=LORA_WHY)
     rows: int | None = Field(
         default=None,
         ge=1,
@@ -88,12 +99,13 @@ class RewardConfig(FitConfig):
         ),
     )
     optimizer: OptimizerConfig = Field(
-        default=OptimizerConfig(lr=RATE, lr_embedding=RATE_EMBEDDING),
+        default=OptimizerConfig(),
         description="optimizer and learning rates",
         json_schema_extra={
             "whys": {
-                "lr": "0.005, a quarter of pretraining's: the model is to judge with what it knows",
-                "lr_embedding": "0.001, a quarter of pretraining's; the new head learns at it too",
+                "lr": "open, 0.005, a quarter of pretraining's: the model is to judge with what it knows; with lora a "
+                "quarter of sft's",
+                "lr_embedding": "open, 0.001, a quarter of pretraining's; the new head learns at it too",
             }
         },
     )
@@ -102,6 +114,10 @@ class RewardConfig(FitConfig):
     def _one_horizon(self) -> RewardConfig:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs both say how long to train; give one")
+        if self.lora is not None and "lm_head" in self.lora.targets:
+            raise ValueError(
+                "lora.targets: a reward model has a head of its own instead of lm_head; leave it out"
+            )
         return self
 
 
@@ -114,6 +130,7 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.align.rewards import CARD
     from exnihilo.core.files import write_json
     from exnihilo.core.seeds import derive
+    from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_with_tokenizer
     from exnihilo.model.scorer import Scorer
     from exnihilo.model.scorer_folder import save_scorer
@@ -133,6 +150,10 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work)
     torch.manual_seed(derive(work.seed, "head"))
     model = Scorer(decoder).to(distributed.device())
+    adapters = None
+    if config.lora is not None:  # the head, which is new, is trained in full beside them
+        add_lora(decoder, config.lora, derive(work.seed, "lora"))
+        adapters = ADAPTER_SHARE * adapter_rate(decoder.config.width)
     rows = config.rows or max(1, STEP_TOKENS // length)
     source = ComparisonRows(trained.comparisons, rows, length, derive(work.seed, "order"), pad=tokenizer.pad)
     steps = config.steps or max(1, round((config.epochs or 1.0) * source.rows_per_epoch / rows))
@@ -144,7 +165,8 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     def validate() -> dict[str, float]:
         return means(objective, model, batches)
 
-    settings = config.model_copy(update={"steps": steps})
+    optimizer = open_rates(config.optimizer, RATE, RATE_EMBEDDING, adapters)
+    settings = config.model_copy(update={"steps": steps, "optimizer": optimizer})
     result = fit(model, objective, source, settings, work, validate=validate if batches else None)
     scored, scale = _scored(model, trained, kept, batches)
     card: dict[str, Any] = (

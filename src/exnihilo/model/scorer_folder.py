@@ -13,6 +13,8 @@ from safetensors.torch import save
 from exnihilo.core.artifact import write_atomic
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
+from exnihilo.model.adapter_folder import FOLDER, save_adapter
+from exnihilo.model.adapters import adapters_of, fold
 from exnihilo.model.config_json import CLASSES, config_json, read_config
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import WEIGHTS, read_weights, token_ids
@@ -43,9 +45,13 @@ class Scale:
 
 def save_scorer(model: Scorer, tokenizer: Tokenizer, scale: Scale, out: Path) -> None:
     """Write weights, configuration, tokenizer and scale into `out`; `transformers` loads it as a sequence classifier
-    with the same scores, before the scale."""
+    with the same scores, before the scale. Adapters go to `out/adapter` and are folded into the weights, as
+    `save_tuned` does; the head that was trained beside them is among the weights."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
+    if adapters_of(model.decoder):
+        save_adapter(model.decoder, out / FOLDER)
+        fold(model.decoder)
     named = named_weights(model.decoder.config, model.decoder.state_dict())
     named.pop("lm_head.weight", None)
     named[HEAD] = model.output.weight.detach().cpu().contiguous()

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from exnihilo.core.config import Config, Count, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.model.config import head_misfit
+from exnihilo.model.lora_config import LoraConfig
 from exnihilo.train.optimizer_config import DEFAULT_RATES, OptimizerConfig, ScheduleConfig
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "ScheduleConfig",
     "adapter_rate",
     "check_length",
+    "check_sampled",
+    "open_rates",
 ]
 
 COSMETIC: dict[str, Any] = {"cosmetic": True}
@@ -56,6 +59,14 @@ def check_length(length: int, context: int) -> None:
         raise ConfigError(f"length: {length} tokens, and the model's context is {context}; give at most that")
 
 
+def check_sampled(lora: LoraConfig | None) -> None:
+    """Raise ValueError for adapters that a policy can't be sampled with."""
+    if lora is not None and lora.dropout:
+        raise ValueError(
+            "lora.dropout: answers are sampled without it, so that the probability ratios would not begin at 1; give 0"
+        )
+
+
 def adapter_rate(width: int) -> float:
     """Peak learning rate of low-rank adapters where a config leaves it open.
 
@@ -63,6 +74,27 @@ def adapter_rate(width: int) -> float:
     seed). At width 4096 it is the 5e-4 that is customary there; between the two it is a guess.
     """
     return 0.01 * min(1.0, 192 / width)
+
+
+def open_rates(
+    given: OptimizerConfig, matrices: float, embeddings: float, adapters: float | None
+) -> OptimizerConfig:
+    """An optimizer with the rates that its config leaves open: those of Muon for `matrices`, or that of low-rank
+    `adapters` where they are trained instead, and of `embeddings` and heads.
+
+    Raises ConfigError where AdamW is to train the matrices: its rates are others.
+    """
+    if given.name == "adamw" and adapters is None and given.lr is None:
+        raise ConfigError(
+            "optimizer.lr: open, and of AdamW there is no default here yet; give one, such as 1e-4"
+        )
+    lr = matrices if adapters is None else adapters
+    return given.model_copy(
+        update={
+            "lr": lr if given.lr is None else given.lr,
+            "lr_embedding": embeddings if given.lr_embedding is None else given.lr_embedding,
+        }
+    )
 
 
 class ModelShape(Config):

@@ -56,14 +56,14 @@ class Optimizers:
             )
         elif matrices:
             adamw.append({"params": matrices, "lr": lr, "weight_decay": config.weight_decay})
-        if rest:
-            adamw.append({"params": rest, "lr": lr_embedding, "weight_decay": 0.0})
         if adapted:
             lr = adapter_rate(adapted[0].base.in_features) if config.lr is None else config.lr
         for ndim, decay in ((2, config.weight_decay), (1, 0.0)):  # A and B; DoRA's lengths of rows
             low_rank = [p for p in self.names if p in adapters and p.ndim == ndim]
             if low_rank:
                 adamw.append({"params": low_rank, "lr": lr, "weight_decay": decay})
+        if rest:
+            adamw.append({"params": rest, "lr": lr_embedding, "weight_decay": 0.0})
         if adamw:
             self.optimizers["adamw"] = AdamW(adamw, betas=config.betas, eps=config.eps, fused=True)
         for optimizer in self.optimizers.values():

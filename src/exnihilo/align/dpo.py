@@ -196,7 +196,7 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
         parts += [mismatched(part, longest, derive(work.seed, "mismatched")) for part in parts]
         if not parts[2]:
             raise Refused(
-                f"{examples}: kto compares with answers to other prompts, and no two of these prompts differ; add some"
+                f"{examples}: kto wants prompts with answers to other prompts, and has none; give prompts that differ"
             )
     comparisons = [one for part in parts for one in part]
     if config.variant in WITHOUT_REFERENCE:
@@ -268,12 +268,12 @@ def _objective(config: DPOConfig, trained: Encoded, work: Workspace) -> Objectiv
         )
     labels = [one.label for one in trained.comparisons]
     # A pair, whose label is None, is one of each.
-    desirable, others = (sum(label is not unlike for label in labels) for unlike in (False, True))
+    good, bad = (sum(label is not unlike for label in labels) for unlike in (False, True))
     # λ_D n_D / λ_U n_U is to be from 1 to 4/3, and λ_U is 1 (arXiv 2402.01306).
-    balanced = not desirable or not others or others <= desirable <= 4 / 3 * others
-    weight = config.desirable_weight or (1.0 if balanced else others / desirable)
+    balanced = not good or not bad or bad <= good <= 4 / 3 * bad
+    weight = config.desirable_weight or (1.0 if balanced else bad / good)
     work.lines.append(
-        f"{desirable} desirable answers and {others} others, of which a desirable one counts {weight:.3g} times as much"
+        f"{good} desirable answers and {bad} others, of which a desirable one counts {weight:.3g} times as much"
     )
     return LabelledAnswers(beta=beta, desirable=weight)
 

@@ -252,7 +252,8 @@ def run(config: DPOConfig, inputs: Inputs, work: Workspace) -> None:
         "left_out": dict(trained.left_out),
     }
     work.lines.append(
-        f"{len(trained.comparisons)} comparisons read {compared.source.epochs(steps):.2f} times in {steps} steps"
+        f"{len(trained.comparisons)} {'judgements' if kto else 'comparisons'} read "
+        f"{compared.source.epochs(steps):.2f} times in {steps} steps"
     )
 
 

@@ -66,7 +66,10 @@ def test_everything_is_counted_with_its_lines(file: Path, renderer: Renderer) ->
 def test_the_report_names_counts_and_lines(file: Path, renderer: Renderer) -> None:
     text = format_report(check(file, renderer=renderer, context=60))
     assert f"{file}: messages\n6 conversations in 10 rows, 15 messages, 8 answers\n" in text
-    assert "in 60 tokens 4 fit whole, 1 lose their last turns, 1 are dropped (16.7%)" in text
+    assert (
+        "in 60 tokens 4 fit whole, 1 are cut between turns into 1 parts (2 messages are in none), 1 are dropped (16.7%)"
+        in text
+    )
     assert "bad rows, left out: 4\n  2 × empty answer: lines 5, 6\n" in text
     assert "1 rows equal to an earlier one: line 3" in text
 
@@ -76,7 +79,7 @@ def test_the_report_for_machines_is_json(file: Path, renderer: Renderer) -> None
     assert found["conversations"] == 6 and found["problems"]["empty answer"] == [5, 6]
     assert found["tokens"] == {
         "total": 250, "trained": 30, "median": 10, "p95": 102, "longest": 102,
-        "context": 60, "cut": 1, "dropped": 1,
+        "context": 60, "cut": 1, "parts": 1, "lost": 2, "dropped": 1,
     }  # fmt: skip
     assert "tokens" not in as_json(check(file))
 

@@ -6,7 +6,7 @@ import pytest
 
 from exnihilo.core.errors import Refused
 from exnihilo.examples.conversation import Conversation, Message
-from exnihilo.examples.encode import Dropped, Encoded, encode
+from exnihilo.examples.encode import Dropped, Encoded, Parts, encode, encode_parts
 from exnihilo.tokenizer.template import Renderer
 
 
@@ -34,7 +34,7 @@ def test_sft_4_a_long_conversation_ends_with_the_last_whole_answer(renderer: Ren
         # The ids kept are the source's own, up to an end token that the source has there too.
         assert encoded == Encoded(whole.ids[:kept], whole.mask[:kept], left_out=0 if kept == WHOLE else 2)
         assert encoded.ids[-1] == renderer.tokenizer.end
-        assert encoded.mask[-1]
+        assert encoded.weights[-1]
 
 
 def test_sft_4_random_conversations_keep_all_that_fits_at_borders(renderer: Renderer) -> None:
@@ -60,10 +60,89 @@ def test_sft_4_random_conversations_keep_all_that_fits_at_borders(renderer: Rend
             assert encoded == Dropped("too long")
         else:
             assert isinstance(encoded, Encoded)
-            assert (encoded.ids, encoded.mask) == (whole.ids[: fitting[-1]], whole.mask[: fitting[-1]])
+            assert (encoded.ids, encoded.weights) == (whole.ids[: fitting[-1]], whole.mask[: fitting[-1]])
             assert encoded.left_out > 0
         outcomes.add(encoded.reason if isinstance(encoded, Dropped) else encoded.left_out > 0)
     assert outcomes == {"no answer", "too long", True, False}
+
+
+def test_sft_4_a_long_conversation_is_cut_between_turns_and_nothing_is_lost_that_fits(
+    renderer: Renderer,
+) -> None:
+    """Vicuna's cut (I7), on random dialogues: parts begin with the user, end with an answer, keep to the limit, and
+    their turns one after another are the dialogue's; lost are turns that no part could hold."""
+    rng = random.Random(7)
+    cut = lost = 0
+    for _ in range(400):
+        turns = rng.randrange(1, 9)
+        said = [("system", "s" * rng.randrange(9))] * rng.randrange(2)
+        for _ in range(turns):
+            said += [("user", "u" * rng.randrange(12)), ("assistant", "a" * rng.randrange(1, 20))]
+        given, limit = conversation(*said), rng.randrange(10, 90)
+        system = given.messages[: len(said) - 2 * turns]
+        pairs = [given.messages[n : n + 2] for n in range(len(system), len(said), 2)]
+        sizes = [len(renderer.render([*system, *pair]).ids) for pair in pairs]
+        fitting = [pair for pair, size in zip(pairs, sizes, strict=True) if size <= limit]
+        found = encode_parts(given, renderer, limit)
+        if not fitting:
+            assert found == Dropped("too long")
+            continue
+        assert isinstance(found, Parts) and all(len(part.ids) <= limit for part in found.parts)
+        opening = renderer.render(system).ids if system else renderer.render([]).ids
+        assert all(part.ids[: len(opening)] == opening for part in found.parts)
+        bodies = [i for part in found.parts for i in part.ids[len(opening) :]]
+        assert bodies == [i for pair in fitting for i in renderer.render(pair).ids[1:]]
+        assert found.left_out == 2 * (len(pairs) - len(fitting))
+        cut, lost = cut + (len(found.parts) > 1), lost + (found.left_out > 0)
+    assert cut > 50 and lost > 50
+
+
+def test_a_part_never_begins_with_an_answer_or_a_tool_s_words(renderer: Renderer) -> None:
+    given = conversation(
+        ("user", "u" * 9), ("assistant", "call"), ("tool", "t" * 40), ("assistant", "b"), ("user", "c"), ("assistant", "d")
+    )  # fmt: skip
+    found = encode_parts(given, renderer, 30)
+    assert isinstance(found, Parts) and found.left_out == 2  # the tool's words and what was said to them
+    assert [renderer.tokenizer.decode(part.ids, skip_special=False) for part in found.parts] == [
+        "<|bos|><|user|>uuuuuuuuu<|end|><|assistant|>call<|end|>",
+        "<|bos|><|user|>c<|end|><|assistant|>d<|end|>",
+    ]
+
+
+def weighted(*turns: tuple[str, str, float]) -> Conversation:
+    return Conversation([Message(role, text, weight) for role, text, weight in turns])
+
+
+def test_each_answer_has_its_weight_and_its_end_token_with_it(renderer: Renderer) -> None:
+    given = weighted(("user", "u", 1), ("assistant", "ab", 0), ("user", "v", 1), ("assistant", "c", 2.5))
+    found = encode(given, renderer, 99)
+    assert isinstance(found, Encoded)
+    assert found.weights == [0] * 4 + [0] + [0] * 3 + [0] * 3 + [0] + [2.5] * 2
+    assert found.ids == renderer.render(given.messages).ids
+    # Parts of which nothing is trained go; of all of the conversation, that is told.
+    assert encode_parts(given, renderer, 8) == Parts(
+        [Encoded(*_only(given.messages[2:], renderer, 2.5))], left_out=2
+    )
+    assert encode_parts(weighted(("user", "u", 1), ("assistant", "a", 0)), renderer, 99) == Dropped(
+        "every answer has weight 0"
+    )
+
+
+def _only(messages: list[Message], renderer: Renderer, weight: float) -> tuple[list[int], list[float]]:
+    rendered = renderer.render(messages)
+    return rendered.ids, [weight * trained for trained in rendered.mask]
+
+
+def test_weights_without_a_span_for_each_answer_are_refused(renderer: Renderer) -> None:
+    joined = (
+        "{% generation %}{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}<|end|>{% endif %}"
+        "{% endfor %}{% endgeneration %}"
+    )
+    other = Renderer(renderer.tokenizer.with_template(joined))
+    with pytest.raises(
+        Refused, match="marks 1 spans in 2 answers.*drop the weights, or mark each answer by itself"
+    ):
+        encode(weighted(("assistant", "a", 0), ("user", "u", 1), ("assistant", "b", 1)), other, 99)
 
 
 def test_the_tools_of_a_conversation_are_rendered(renderer: Renderer) -> None:

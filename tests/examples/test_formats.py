@@ -274,8 +274,24 @@ def test_corpus_14_a_line_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
             "message 1 has a part that is not text",
         ),
         (
-            {"messages": [{"role": "assistant", "content": "x", "weight": 0}]},
-            "message 1 has weight 0, which is not supported: every answer is trained",
+            {"messages": [{"role": "assistant", "content": "x", "weight": -1}]},
+            "message 1: weight is -1; a weight is 0 or more, train true or false",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "weight": True}]},
+            "message 1: weight is true; a weight is 0 or more, train true or false",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "train": "no"}]},
+            'message 1: train is "no"; a weight is 0 or more, train true or false',
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "train": False, "weight": 0}]},
+            "message 1 has weight and train; give one",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "x", "weight": 1}]},
+            "message 1 has a weight, and it is no answer: answers alone are trained",
         ),
         ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "message 1: a tool call without a name"),
         (
@@ -287,6 +303,22 @@ def test_corpus_14_a_line_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
 def test_bad_messages_are_told(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
     path = write(tmp_path / "rows.jsonl", [row])
     assert [found.problem for found in read_conversations(path, "messages")] == [problem]
+
+
+def test_turns_have_weights_in_either_spelling(tmp_path: Path) -> None:
+    given: list[tuple[dict[str, Any], float]] = [
+        ({"train": False}, 0), ({"train": True}, 1), ({"weight": 0}, 0), ({"weight": 0.5}, 0.5), ({"weight": None}, 1), ({}, 1),
+    ]  # fmt: skip
+    for extra, weight in given:
+        asked = {"role": "user", "content": "u", **({} if weight else {"weight": 0})}
+        rows = [
+            {"messages": [asked, {"role": "assistant", "content": "a", **extra}]},
+            {"conversations": [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a", **extra}]},
+        ]
+        for number, row in enumerate(rows):
+            (found,) = read_conversations(write(tmp_path / f"{number}.jsonl", [row]))
+            assert found.conversation is not None, found.problem
+            assert [message.weight for message in found.conversation.messages] == [1, weight]
 
 
 def test_bad_sharegpt_rows_are_told(tmp_path: Path) -> None:

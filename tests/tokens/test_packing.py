@@ -167,7 +167,7 @@ def test_impossible_conversations_are_refused() -> None:
     good = ([8, 9], [False, True])
     for bad, message in [
         (([8], [True]), "conversation 1: 1 tokens, nothing to predict"),
-        (([8, 9], [True]), "conversation 1: 2 ids and a mask of 1"),
+        (([8, 9], [True]), "conversation 1: 2 ids and 1 weights"),
     ]:
         with pytest.raises(Refused, match=message):
             ConversationRows([good, bad], rows=1, length=8, seed=0, pad=PAD)

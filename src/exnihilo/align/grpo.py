@@ -302,7 +302,7 @@ def _anchor(
         if row.conversation and row.conversation.meta.get("family") not in trained
     ]
     encoded = [encode(conversation, renderer, config.length + 1) for conversation in others]
-    pairs = [(one.ids, one.mask) for one in encoded if isinstance(one, Encoded)]
+    pairs = [(one.ids, one.weights) for one in encoded if isinstance(one, Encoded)]
     if not pairs:
         raise Refused(f"{examples}: no demonstrations of other families to anchor to; set anchor to 0")
     seed = derive(work.seed, "anchor")

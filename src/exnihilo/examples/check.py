@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from exnihilo.core.errors import Refused
 from exnihilo.examples.conversation import Conversation, oddities
-from exnihilo.examples.encode import Dropped, encode
+from exnihilo.examples.encode import Dropped, encode_parts, token_weights
 from exnihilo.examples.formats import read_conversations, sniff
 from exnihilo.tokenizer.template import Renderer
 
@@ -22,12 +22,20 @@ SHOWN = 3
 
 @dataclass
 class Lengths:
-    """Lengths in tokens of the conversations, and how many a context would cut or drop."""
+    """Lengths in tokens of the conversations, and what a context does to them.
+
+    Attributes:
+        trained: tokens whose loss counts.
+        cut: conversations that are cut between turns, into `parts` in all; `lost` of their messages are in none.
+        dropped: conversations of which nothing is left.
+    """
 
     tokens: list[int] = field(default_factory=list)
     trained: int = 0
     context: int | None = None
     cut: int = 0
+    parts: int = 0
+    lost: int = 0
     dropped: int = 0
 
     def quantile(self, q: float) -> int:
@@ -104,12 +112,15 @@ def _add(report: Report, conversation: Conversation, line: int, renderer: Render
 def _measure(lengths: Lengths, conversation: Conversation, renderer: Renderer) -> None:
     rendered = renderer.render(conversation.messages, conversation.tools)
     lengths.tokens.append(len(rendered.ids))
-    lengths.trained += sum(rendered.mask)
+    lengths.trained += sum(weight > 0 for weight in token_weights(conversation.messages, rendered))
     if lengths.context is not None and len(rendered.ids) > lengths.context:
-        if isinstance(encode(conversation, renderer, lengths.context), Dropped):
+        found = encode_parts(conversation, renderer, lengths.context)
+        if isinstance(found, Dropped):
             lengths.dropped += 1
         else:
             lengths.cut += 1
+            lengths.parts += len(found.parts)
+            lengths.lost += found.left_out
 
 
 def _note_duplicate(report: Report, conversation: Conversation, line: int, seen: set[bytes]) -> None:
@@ -134,6 +145,8 @@ def as_json(report: Report) -> dict[str, Any]:
             "longest": max(lengths.tokens),
             "context": lengths.context,
             "cut": lengths.cut,
+            "parts": lengths.parts,
+            "lost": lengths.lost,
             "dropped": lengths.dropped,
         }
     return found

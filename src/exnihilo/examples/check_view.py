@@ -60,8 +60,8 @@ def _length_lines(lengths: Lengths) -> Iterator[str]:
         number = len(lengths.tokens)
         yield (
             f"in {lengths.context:,} tokens {number - lengths.cut - lengths.dropped:,} fit whole, "
-            f"{lengths.cut:,} lose their last turns, {lengths.dropped:,} are dropped "
-            f"({lengths.dropped / number:.1%})"
+            f"{lengths.cut:,} are cut between turns into {lengths.parts:,} parts ({lengths.lost:,} messages are in "
+            f"none), {lengths.dropped:,} are dropped ({lengths.dropped / number:.1%})"
         )
 
 

@@ -12,10 +12,19 @@ ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True)
 class Message:
-    """What one speaker says, verbatim; `role` is one of `ROLES`."""
+    """What one speaker says, verbatim; `role` is one of `ROLES`.
+
+    `weight` is what the loss on an answer counts for: 0 leaves it untrained. What others say is never trained.
+    """
 
     role: str
     content: str
+    weight: float = 1.0
+
+    def row(self) -> dict[str, Any]:
+        """The message in a canonical row; an ordinary weight is not written."""
+        said: dict[str, Any] = {"role": self.role, "content": self.content}
+        return said if self.weight == 1 else said | {"weight": self.weight}
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,7 @@ class Conversation:
 
     def row(self) -> dict[str, Any]:
         """The canonical JSONL row, `{"messages": […], "meta": {…}}`."""
-        messages = [{"role": message.role, "content": message.content} for message in self.messages]
-        return {"messages": messages, "meta": self.meta}
+        return {"messages": [message.row() for message in self.messages], "meta": self.meta}
 
 
 def fault(messages: Sequence[Message]) -> str | None:

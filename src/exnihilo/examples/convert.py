@@ -68,7 +68,10 @@ def _rows(source: Path, layout: str, format: str | None, done: Converted) -> Ite
 
 def _sharegpt(conversation: Conversation) -> dict[str, Any]:
     names = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
-    turns = [{"from": names[one.role], "value": one.content} for one in conversation.messages]
+    turns = [
+        {"from": names[one.role], "value": one.content, **({} if one.weight == 1 else {"weight": one.weight})}
+        for one in conversation.messages
+    ]
     return {"conversations": turns, **_meta(conversation)}
 
 
@@ -93,8 +96,11 @@ def _prompt_completion(conversation: Conversation) -> dict[str, Any]:
 
 
 def _pairs(conversation: Conversation) -> tuple[str | None, list[tuple[str, str]]]:
-    """The system message, and questions with their answers. Raises Unfit where turns do not alternate."""
+    """The system message, and questions with their answers. Raises Unfit where turns do not alternate or answers
+    have weights."""
     messages = list(conversation.messages)
+    if any(one.weight != 1 for one in messages):
+        raise Unfit("answers with weights, which this layout does not hold")
     system = messages.pop(0).content if messages[0].role == "system" else None
     roles = [one.role for one in messages]
     if len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):

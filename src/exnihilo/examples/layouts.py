@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,8 @@ def _from_sharegpt(row: Row) -> Conversion:
         speaker = turn["from"]
         if speaker not in _SHAREGPT_ROLES:
             raise BadRow(f"unknown role {speaker!r:.40}")
-        messages.append(Message(_SHAREGPT_ROLES[speaker], _text(turn["value"], f"message {place}")))
+        role, where = _SHAREGPT_ROLES[speaker], f"message {place}"
+        messages.append(Message(role, _text(turn["value"], where), _weight(turn, role, where)))
     return messages, {name, "system"}
 
 
@@ -169,16 +171,36 @@ def message_of(turn: Any, place: int) -> Message:
     where = f"message {place}"
     if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
         raise BadRow(f"{where} has no role")
-    if turn.get("weight") == 0:
-        raise BadRow(f"{where} has weight 0, which is not supported: every answer is trained")
     role: str = turn["role"]
+    role = _MESSAGE_ROLES.get(role, role)
     content = turn.get("content")
     calls = turn.get("tool_calls") or []
     if not isinstance(calls, list):
         raise BadRow(f"{where}: tool_calls is not a list")
     written = [_call(call, where) for call in calls]
     texts = [_text(content, where)] if content or not written else []
-    return Message(_MESSAGE_ROLES.get(role, role), "\n".join([*texts, *written]))
+    return Message(role, "\n".join([*texts, *written]), _weight(turn, role, where))
+
+
+def _weight(turn: Row, role: str, where: str) -> float:
+    """What the loss on a turn counts for: its `weight`, or 0 for `train: false`; 1 where neither is given."""
+    given = {name: turn[name] for name in ("weight", "train") if turn.get(name) is not None}
+    if len(given) == 2:
+        raise BadRow(f"{where} has weight and train; give one")
+    weight = float(train) if isinstance(train := given.get("train", True), bool) else math.nan
+    if "weight" in given:
+        number = given["weight"]
+        weight = (
+            float(number) if isinstance(number, int | float) and not isinstance(number, bool) else math.nan
+        )
+    if not 0 <= weight < math.inf:
+        ((name, value),) = given.items()
+        raise BadRow(
+            f"{where}: {name} is {json.dumps(value)[:40]}; a weight is 0 or more, train true or false"
+        )
+    if role != "assistant" and given and weight != 0:
+        raise BadRow(f"{where} has a weight, and it is no answer: answers alone are trained")
+    return weight if role == "assistant" else 1.0
 
 
 def _call(call: Any, where: str) -> str:

@@ -1,4 +1,4 @@
-"""The stage `conversations`: a file of conversations, checked, and parted into those to train on and those held out."""
+"""The stage `conversations`: conversations, or tasks with templates, parted to train on and to hold out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 from exnihilo.examples.conversation import Conversation, fault
 from exnihilo.examples.formats import read_conversations
+from exnihilo.examples.task_mix import TaskMix, mix
+from exnihilo.examples.tasks import task_files
 
 
 class ConversationsConfig(Config):
-    """Read conversations in any known format and hold some of their questions out."""
+    """Read conversations in any known format, or make them from tasks, and hold some of their questions out."""
 
     examples: ExamplesRef = Field(
-        description="a file of conversations in any known format",
+        description="a file of conversations in any known format, or tasks with templates (a file or folder)",
         json_schema_extra=why("there is no default: it is your data", example="chats.jsonl"),
     )
     format: str | None = Field(
@@ -49,6 +51,13 @@ class ConversationsConfig(Config):
             "64 conversations are read in a few steps' time, and show when training should stop"
         ),
     )
+    tasks: TaskMix | None = Field(
+        None,
+        description="how tasks with templates are mixed, where examples are such",
+        json_schema_extra=why(
+            "none: a file of conversations has none, and tasks are then mixed by the defaults below"
+        ),
+    )
 
 
 def run(config: ConversationsConfig, inputs: Inputs, work: Workspace) -> None:
@@ -59,6 +68,13 @@ def run(config: ConversationsConfig, inputs: Inputs, work: Workspace) -> None:
     """
     path = inputs["examples"]
     assert isinstance(path, Path)
+    if config.format is None and task_files(path):
+        _mix(path, config, work)
+        return
+    if config.tasks is not None:
+        raise Refused(
+            f"{path}: holds conversations, and no tasks with templates; leave the section tasks out"
+        )
     problems: Counter[str] = Counter()
     first: dict[str, int] = {}
     found = list(_readable(path, config.format, problems, first, work))
@@ -90,6 +106,29 @@ def run(config: ConversationsConfig, inputs: Inputs, work: Workspace) -> None:
     work.lines += [
         f"left out: {number:,} × {reason} (line {first[reason]}{' first' if number > 1 else ''})"
         for reason, number in problems.most_common(8)
+    ]
+
+
+def _mix(path: Path, config: ConversationsConfig, work: Workspace) -> None:
+    """The three parts, out of tasks with templates."""
+    mixed = mix(
+        path,
+        config.tasks or TaskMix(),
+        held_out=config.held_out,
+        validation=config.validation,
+        seed=work.seed,
+    )
+    write_jsonl(work.path / "train.jsonl", (one.row() for one in mixed.train))
+    if mixed.validation:
+        write_jsonl(work.path / "validation.jsonl", (one.row() for one in mixed.validation))
+    write_jsonl(work.path / "held_out.jsonl", mixed.held_out)
+    counts = {name: len(getattr(mixed, name)) for name in ("train", "validation", "held_out")}
+    work.summary = {**counts, "left_out": dict(mixed.left_out)}
+    work.lines = [
+        f"{counts['train']:,} conversations to train on, {counts['validation']} to validate, "
+        f"{counts['held_out']} held out",
+        *mixed.lines,
+        *(f"left out: {count:,} × {reason}" for reason, count in mixed.left_out.most_common(8)),
     ]
 
 

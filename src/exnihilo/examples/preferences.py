@@ -98,6 +98,8 @@ def preference_of(row: Row) -> Preference:
             raise BadRow("an answer that does not end with the assistant")
         if not all(is_unicode(message.content) for message in messages):
             raise BadRow("half of a surrogate pair in the text")
+        if any(message.weight != 1 for message in messages):
+            raise BadRow("a message with a weight; preferences have none, a margin or certainty may serve")
     if not found.prompt:
         raise BadRow("no prompt: the answers begin with the same message in nothing")
     for pair in found.pairs:

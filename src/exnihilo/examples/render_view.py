@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from exnihilo.examples.conversation import Conversation
+from exnihilo.examples.encode import token_weights
 from exnihilo.tokenizer.template import Renderer
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def coloured_text(conversation: Conversation, renderer: Renderer) -> Text:
 
 def _spans(conversation: Conversation, renderer: Renderer) -> Iterator[tuple[str, bool]]:
     rendered = renderer.render(conversation.messages, conversation.tools)
-    for trained, run in groupby(zip(rendered.mask, rendered.ids, strict=True), key=itemgetter(0)):
+    trained_ids = [weight > 0 for weight in token_weights(conversation.messages, rendered)]
+    for trained, run in groupby(zip(trained_ids, rendered.ids, strict=True), key=itemgetter(0)):
         yield _visible(renderer.tokenizer.decode([i for _, i in run], skip_special=False)), trained
 
 

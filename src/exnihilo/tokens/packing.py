@@ -26,12 +26,12 @@ class ConversationRows:
     """A `Source` of packed conversations, none of them cut.
 
     A conversation of n tokens takes n - 1 positions of a row: its last token is a target only. The weight of
-    a position is the mask of its target. Each epoch holds every conversation once, in a seeded arrangement;
+    a position is that of its target. Each epoch holds every conversation once, in a seeded arrangement;
     rows run on over the border of epochs, so that no conversation waits for a full batch. All epochs have the
     same number of rows, since it depends on the conversations' lengths alone.
 
     Args:
-        encoded: for each conversation its ids and, as long, which of them are trained.
+        encoded: for each conversation its ids and, as long, what the loss on each counts for (or whether it counts).
         rows: packed rows of a batch, over all processes and micro-batches.
         length: input positions of a row.
         seed: of the order.
@@ -47,13 +47,13 @@ class ConversationRows:
 
     Raises:
         ConfigError: impossible rows or length.
-        Refused: no conversations, one longer than a row holds or shorter than two tokens, or a mask of
-            another length.
+        Refused: no conversations, one longer than a row holds or shorter than two tokens, or
+            as many weights as it has not ids.
     """
 
     def __init__(
         self,
-        encoded: Sequence[tuple[Sequence[int], Sequence[bool]]],
+        encoded: Sequence[tuple[Sequence[int], Sequence[float]]],
         rows: int,
         length: int,
         seed: int,
@@ -72,10 +72,10 @@ class ConversationRows:
         self.replay = replay
         lengths = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
         self._ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids, _ in encoded])
-        self._mask = np.concatenate([np.asarray(mask, dtype=bool) for _, mask in encoded])
+        self._weights = np.concatenate([np.asarray(weights, dtype=np.float32) for _, weights in encoded])
         self._starts = np.cumsum(lengths) - lengths
         self._sizes = lengths - 1
-        trained = np.add.reduceat(self._mask.astype(np.int64), self._starts).tolist()
+        trained = np.add.reduceat(self._weights.astype(np.float64), self._starts).tolist()
         named = [label or CONVERSATIONS for label in labels or [""] * len(encoded)]
         self.sources, self._sources = by_amount(named, trained)
         if replay is not None:
@@ -83,7 +83,7 @@ class ConversationRows:
         self._arrangement = Arrangement(self._sizes, length, seed)
         self.rows_per_epoch, self.fill = self._arrangement.rows_per_epoch, self._arrangement.fill
         digest = blake3(self._ids.astype("<i8").tobytes())
-        digest.update(self._mask.tobytes())
+        digest.update(self._weights.astype("<f4").tobytes())
         digest.update(lengths.astype("<i8").tobytes())
         self._fingerprint = digest.hexdigest()
 
@@ -142,7 +142,7 @@ class ConversationRows:
             origin = np.repeat(self._starts[conversations], sizes) + within
             tokens[i, here] = self._ids[origin]
             targets[i, here] = self._ids[origin + 1]
-            weights[i, here] = self._mask[origin + 1]
+            weights[i, here] = self._weights[origin + 1]
             positions[i, here] = within
             segments[i, here] = np.repeat(np.arange(sizes.size), sizes)
             sources[i, here] = np.repeat(self._sources[conversations], sizes)
@@ -156,12 +156,12 @@ class ConversationRows:
         )
 
 
-def _check_conversations(encoded: Sequence[tuple[Sequence[int], Sequence[bool]]], length: int) -> None:
+def _check_conversations(encoded: Sequence[tuple[Sequence[int], Sequence[float]]], length: int) -> None:
     if not encoded:
         raise Refused("no conversations to pack; give at least one")
-    for i, (ids, mask) in enumerate(encoded):
-        if len(ids) != len(mask):
-            raise Refused(f"conversation {i}: {len(ids)} ids and a mask of {len(mask)}; they must be as long")
+    for i, (ids, weights) in enumerate(encoded):
+        if len(ids) != len(weights):
+            raise Refused(f"conversation {i}: {len(ids)} ids and {len(weights)} weights; give as many")
         if len(ids) < 2:
             raise Refused(f"conversation {i}: {len(ids)} tokens, nothing to predict; drop it")
         if len(ids) - 1 > length:

@@ -108,6 +108,7 @@ def document_rows(folder: Path, split: str, number: int, length: int, seed: int)
 def conversation(file: Path, tokenizer: Tokenizer, number: int) -> View:
     """Conversation `number` of a file or folder of examples. Raises ConfigError where there is none of that
     number, Refused for what is none."""
+    from exnihilo.examples.encode import token_weights
     from exnihilo.examples.formats import read_conversations
     from exnihilo.tokenizer.template import Renderer
 
@@ -123,7 +124,8 @@ def conversation(file: Path, tokenizer: Tokenizer, number: int) -> View:
         rendered = renderer.render(row.conversation.messages, row.conversation.tools)
         source = row.conversation.meta.get("family") or row.conversation.meta.get("source") or ""
         title = f"conversation {number} of {file} (line {row.line}): {len(rendered.ids)} tokens"
-        return View(title, _sequence(rendered.ids, rendered.mask, tokenizer, str(source)))
+        weights = token_weights(row.conversation.messages, rendered)
+        return View(title, _sequence(rendered.ids, weights, tokenizer, str(source)))
     _check_number("--document", number, count, f"conversations in {file}")
     raise AssertionError("a number in range is found")
 
@@ -132,7 +134,7 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
     """Row `number` as `sft` packs the conversations of a file or folder of examples, in a run with this seed:
     counted as for `row_read`, without rows of replay."""
     from exnihilo.examples.conversation import fault
-    from exnihilo.examples.encode import Encoded, encode
+    from exnihilo.examples.encode import Parts, encode_parts
     from exnihilo.examples.formats import read_conversations
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.packing import ConversationRows
@@ -145,12 +147,12 @@ def conversation_rows(file: Path, tokenizer: Tokenizer, number: int, length: int
     encoded = []
     for one in good:
         with suppress(Refused):  # not for this chat template: `sft` leaves it out as well
-            encoded.append((one, encode(one, renderer, length + 1)))
-    fitting = [(one, ids) for one, ids in encoded if isinstance(ids, Encoded)]
+            encoded.append((one, encode_parts(one, renderer, length + 1)))
+    fitting = [(one, part) for one, cut in encoded if isinstance(cut, Parts) for part in cut.parts]
     if not fitting:
         raise Refused(f"{file}: no conversation fits {length} tokens; give a larger --length")
     rows = ConversationRows(
-        [(ids.ids, ids.mask) for _, ids in fitting],
+        [(part.ids, part.weights) for _, part in fitting],
         1,
         length,
         order_seed(seed, "sft"),
@@ -215,10 +217,10 @@ def _row(batch: Batch, tokenizer: Tokenizer, sources: Sequence[str]) -> list[Tok
     return tokens
 
 
-def _sequence(ids: Sequence[int], mask: Sequence[bool], tokenizer: Tokenizer, source: str) -> list[Token]:
+def _sequence(ids: Sequence[int], weights: Sequence[float], tokenizer: Tokenizer, source: str) -> list[Token]:
     reader = _Reader(tokenizer)
-    pairs = zip(ids, mask, strict=True)
-    return [reader.token(id_, i, 0, float(trained), source) for i, (id_, trained) in enumerate(pairs)]
+    pairs = zip(ids, weights, strict=True)
+    return [reader.token(id_, i, 0, float(weight), source) for i, (id_, weight) in enumerate(pairs)]
 
 
 class _Reader:

@@ -11,6 +11,7 @@ from exnihilo.core.errors import Refused
 from exnihilo.examples.check import as_json, check
 from exnihilo.examples.check_view import format_report, print_report
 from exnihilo.examples.conversation import Conversation, Message
+from exnihilo.examples.overlap import Evaluation
 from exnihilo.examples.render_view import coloured_text, marked_text
 from exnihilo.tokenizer.template import Renderer
 
@@ -132,6 +133,44 @@ def test_what_the_template_does_not_take_is_a_problem_of_its_row(tmp_path: Path,
     report = check(path, renderer=other)
     assert report.problems == {"the chat template refuses the messages: no system role": [1]}
     assert report.conversations == 1 and len(report.shown) == 1
+
+
+def test_what_an_evaluation_set_asks_is_found_whatever_its_layout(tmp_path: Path) -> None:
+    """Long questions by 13 words in a row, inside other words too; short ones where they are all that is said."""
+    long = "How many of the twelve apples are left, when Ann eats three and Bob gives one of his away?"
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    item = {"id": "1", "messages": [{"role": "user", "content": long}], "answer": "8"}
+    (tests / "held_out.jsonl").write_text(json.dumps(item) + "\n")
+    (tmp_path / "short.jsonl").write_text(json.dumps({"question": "Is 7 prime?"}) + "\n")
+    asked = [
+        f"A riddle. {long.upper()} Think!",
+        " is 7\nprime",
+        "Is 7 prime, and why?",
+        "How many of the twelve apples are left, when Ann eats four and Bob gives one of his away?",
+        "Other",
+    ]
+    path = tmp_path / "chats.jsonl"
+    rows = [turns(("user", text), ("assistant", "Is 7 prime?")) for text in asked]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = check(path, against=Evaluation([tests, tmp_path / "short.jsonl"]))
+    assert report.overlaps == {"held_out.jsonl": [1], "short.jsonl": [2]}
+    assert "1 rows ask what held_out.jsonl asks, so that it is no test any more: line 1" in format_report(
+        report
+    )
+    assert as_json(report)["overlaps"] == report.overlaps
+    assert not check(path).overlaps
+    path.write_text('{"id": 3}\n')
+    with pytest.raises(Refused, match="no row asks anything"):
+        Evaluation([path])
+
+
+def test_an_answer_without_weight_is_shown_as_untrained(renderer: Renderer) -> None:
+    spoken = Conversation(
+        [Message("user", "u"), Message("assistant", "a", 0), Message("assistant", "b", 0.5)]
+    )
+    shown = marked_text(spoken, renderer)
+    assert shown == "<|bos|><|user|>u<|end|><|assistant|>a<|end|><|assistant|>[[b<|end|>]]"
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

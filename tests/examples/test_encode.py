@@ -98,9 +98,8 @@ def test_sft_4_a_long_conversation_is_cut_between_turns_and_nothing_is_lost_that
 
 
 def test_a_part_never_begins_with_an_answer_or_a_tool_s_words(renderer: Renderer) -> None:
-    given = conversation(
-        ("user", "u" * 9), ("assistant", "call"), ("tool", "t" * 40), ("assistant", "b"), ("user", "c"), ("assistant", "d")
-    )  # fmt: skip
+    first = (("user", "u" * 9), ("assistant", "call"), ("tool", "t" * 40), ("assistant", "b"))
+    given = conversation(*first, ("user", "c"), ("assistant", "d"))
     found = encode_parts(given, renderer, 30)
     assert isinstance(found, Parts) and found.left_out == 2  # the tool's words and what was said to them
     assert [renderer.tokenizer.decode(part.ids, skip_special=False) for part in found.parts] == [
@@ -140,7 +139,7 @@ def test_weights_without_a_span_for_each_answer_are_refused(renderer: Renderer) 
     )
     other = Renderer(renderer.tokenizer.with_template(joined))
     with pytest.raises(
-        Refused, match="marks 1 spans in 2 answers.*drop the weights, or mark each answer by itself"
+        Refused, match=r"marks 1 spans in 2 answers.*drop the weights, or mark each answer by itself"
     ):
         encode(weighted(("assistant", "a", 0), ("user", "u", 1), ("assistant", "b", 1)), other, 99)
 

@@ -306,9 +306,9 @@ def test_bad_messages_are_told(tmp_path: Path, row: dict[str, Any], problem: str
 
 
 def test_turns_have_weights_in_either_spelling(tmp_path: Path) -> None:
-    given: list[tuple[dict[str, Any], float]] = [
-        ({"train": False}, 0), ({"train": True}, 1), ({"weight": 0}, 0), ({"weight": 0.5}, 0.5), ({"weight": None}, 1), ({}, 1),
-    ]  # fmt: skip
+    off: list[dict[str, Any]] = [{"train": False}, {"weight": 0}]
+    on: list[dict[str, Any]] = [{"train": True}, {"weight": None}, {}]
+    given = [(one, 0.0) for one in off] + [(one, 1.0) for one in on] + [({"weight": 0.5}, 0.5)]
     for extra, weight in given:
         asked = {"role": "user", "content": "u", **({} if weight else {"weight": 0})}
         rows = [

@@ -12,9 +12,13 @@ import torch
 from tiny_runs import CountingRows, metrics, tiny_decoder, workspace_at
 
 from exnihilo.core.errors import ConfigError, Diverged, Interrupted
+from exnihilo.model.decoder import Decoder
+from exnihilo.model.residual_dropout import ResidualDropout
 from exnihilo.objectives.causal import causal
 from exnihilo.objectives.loss import Loss
-from exnihilo.tokens.batch import Batch
+from exnihilo.objectives.perturbed import Perturbed
+from exnihilo.tokens.batch import Batch, Source
+from exnihilo.tokens.row_seeds import RowSeeds
 from exnihilo.train.checkpoint import load_checkpoint
 from exnihilo.train.config import FitConfig, ScheduleConfig
 from exnihilo.train.fit import fit
@@ -208,6 +212,27 @@ def test_train_6_a_stop_signal_ends_the_step_saves_and_raises(tmp_path: Path) ->
     assert torch.equal(weights_of(resumed), weights_of(straight))
     # core-14: one line a step, none twice.
     assert [line["step"] for line in metrics(work)] == list(range(1, 10))
+
+
+def test_noise_and_dropout_are_the_same_after_a_stop(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def train(model: Decoder, folder: Path, source: Source, **more: Any) -> torch.Tensor:
+        objective = Perturbed(causal, neftune_alpha=5.0, dropout=ResidualDropout(model, 0.3))
+        work = workspace_at(folder, stop_signal=lambda: asked[0] if asked else None)
+        fit(model, objective, RowSeeds(source, 3), FitConfig(steps=9, checkpoint_every=0, **more), work)
+        return weights_of(model)
+
+    straight = train(tiny_decoder(), tmp_path / "straight", CountingRows())
+    with pytest.raises(Interrupted):
+        train(tiny_decoder(), tmp_path, Spoiled({4: lambda batch: asked.append(signal.SIGTERM)}))
+    asked.clear()
+    assert torch.equal(train(tiny_decoder(seed=1), tmp_path, CountingRows()), straight)
+    split = train(tiny_decoder(), tmp_path / "split", CountingRows(), micro_rows=1)
+    torch.testing.assert_close(split, straight, rtol=1e-3, atol=1e-4)
+    plain = tiny_decoder()
+    fit(plain, causal, CountingRows(), FitConfig(steps=9), workspace_at(tmp_path / "plain"))
+    assert (weights_of(plain) - straight).abs().max() > 1e-3
 
 
 def test_micro_batches_do_not_change_the_run(tmp_path: Path) -> None:

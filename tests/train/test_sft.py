@@ -165,3 +165,79 @@ def test_bad_inputs_are_told(base: Path, examples: Path, tmp_path: Path) -> None
     ):
         with pytest.raises(ConfigError, match=complaint):
             config(**values)
+
+
+def loss_of(base: Path, file: Path, out: Path, **more: Any) -> float:
+    """The loss of the first step over all of a file in one row, at a rate of 0."""
+    settings = config(steps=1, rows=1, optimizer={"lr": 0.0, "lr_embedding": 0.0}, sample_prompts=[], **more)
+    artifact = build(STAGE, settings, {"model": base, "examples": file}, out, seed=1)
+    return float(records(artifact, "metrics.jsonl")[0]["loss"])
+
+
+def test_weights_of_turns_and_sources_are_what_the_loss_is_summed_with(base: Path, tmp_path: Path) -> None:
+    """Σ w·nats / Σ w, with each token's nats computed alone: an answer of weight 0, one of 0.5, sources of 2 and 0."""
+    first = [
+        {"role": "user", "content": "Sky?"},
+        {"role": "assistant", "content": "Blue.", "train": False},
+        {"role": "user", "content": "No."},
+        {"role": "assistant", "content": "Grey.", "weight": 0.5},
+        {"role": "user", "content": "So?"},
+        {"role": "assistant", "content": "Ok."},
+    ]
+    second = [{"role": "user", "content": "Coal?"}, {"role": "assistant", "content": "Black."}]
+    third = [{"role": "user", "content": "Moss?"}, {"role": "assistant", "content": "Wet."}]
+    chats = [("a", first), ("b", second), ("c", third)]
+    file = write(
+        tmp_path / "chats.jsonl", [{"messages": messages, "source": name} for name, messages in chats]
+    )
+
+    model, renderer = load_model(base), Renderer(Tokenizer.load(base))
+    answers: list[tuple[str, list[float]]] = []
+    for name, messages in chats:
+        rendered = renderer.render([{key: one[key] for key in ("role", "content")} for one in messages])
+        logprobs = model(torch.tensor([rendered.ids])).log_softmax(-1)[0]
+        nats: list[float] = []
+        for i, (id_, trained) in enumerate(zip(rendered.ids, rendered.mask, strict=True)):
+            if trained:
+                nats.append(-float(logprobs[i - 1, id_]))
+            elif nats:
+                answers.append((name, nats))
+                nats = []
+        answers.append((name, nats))
+    assert [name for name, _ in answers] == ["a", "a", "a", "b", "c"]
+
+    def by_hand(*weights: float) -> float:
+        sums = [(w * sum(nats), w * len(nats)) for w, (_, nats) in zip(weights, answers, strict=True)]
+        return sum(total for total, _ in sums) / sum(weight for _, weight in sums)
+
+    length = {"length": 64}
+    assert loss_of(base, file, tmp_path / "one", **length) == pytest.approx(
+        by_hand(0, 0.5, 1, 1, 1), rel=1e-5
+    )
+    weighted = loss_of(base, file, tmp_path / "two", weights={"b": 2.0, "c": 0}, **length)
+    assert weighted == pytest.approx(by_hand(0, 0.5, 1, 2, 0), rel=1e-5)
+    with pytest.raises(
+        Refused, match="weights: no conversation is from 'd'; family or source there: a, b, c"
+    ):
+        loss_of(base, file, tmp_path / "bad", weights={"d": 1.0})
+    with pytest.raises(Refused, match="every source has weight 0"):
+        loss_of(base, file, tmp_path / "none", weights={"a": 0, "b": 0, "c": 0})
+
+
+def test_noise_and_dropout_are_in_training_alone(base: Path, examples: Path, tmp_path: Path) -> None:
+    """At a rate of 0 the loss of a step tells of them, and what validation measures does not."""
+    settings: dict[str, Any] = {"steps": 2, "rows": 2, "sample_prompts": [], "optimizer": {"lr": 0.0, "lr_embedding": 0.0}}  # fmt: skip
+    settings |= {"validate_every": 1, "log_every": 1}
+
+    def told(name: str, **more: Any) -> tuple[list[float], list[float]]:
+        inputs = {"model": base, "examples": examples}
+        lines = records(
+            build(STAGE, config(**settings, **more), inputs, tmp_path / name, seed=1), "metrics.jsonl"
+        )
+        return tuple([line[key] for line in lines if key in line] for key in ("loss", "validation_loss"))  # type: ignore[return-value]
+
+    losses, validated = told("plain")
+    for name, more in (("noise", {"neftune_alpha": 20.0}), ("dropout", {"residual_dropout": 0.5})):
+        disturbed, measured = told(name, **more)
+        assert measured == validated and len(measured) == 2
+        assert all(abs(a - b) > 1e-6 for a, b in zip(disturbed, losses, strict=True)), name

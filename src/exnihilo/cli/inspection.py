@@ -120,6 +120,9 @@ def check(
         int | None, Parameter(help="longest conversation in tokens, to see what is cut")
     ] = None,
     format: Annotated[str | None, Parameter(help="the format, where it is guessed wrong")] = None,
+    against: Annotated[
+        list[Path] | None, Parameter(help="an evaluation set, or folder with one: what is asked in both?")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Say what a file of conversations holds, list bad rows by line, show three as they are trained.
@@ -132,6 +135,7 @@ def check(
     from exnihilo.examples.check import as_json
     from exnihilo.examples.check import check as examine
     from exnihilo.examples.check_view import print_report
+    from exnihilo.examples.overlap import Evaluation
     from exnihilo.tokenizer.bpe import byte_tokenizer
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -139,7 +143,8 @@ def check(
     if context is not None and context < 2:
         raise ConfigError(f"--context: got {context}; allowed: int ≥ 2")
     renderer = Renderer(Tokenizer.load(tokenizer)) if tokenizer else None
-    found = examine(file, renderer=renderer, context=context, format=format)
+    tests = Evaluation(against) if against else None
+    found = examine(file, renderer=renderer, context=context, format=format, against=tests)
     if json:
         print(json_module.dumps(as_json(found), indent=2, ensure_ascii=False))
     else:

@@ -14,6 +14,7 @@ from exnihilo.core.errors import Refused
 from exnihilo.examples.conversation import Conversation, oddities
 from exnihilo.examples.encode import Dropped, encode_parts, token_weights
 from exnihilo.examples.formats import read_conversations, sniff
+from exnihilo.examples.overlap import Evaluation
 from exnihilo.tokenizer.template import Renderer
 
 SHOWN = 3
@@ -46,7 +47,8 @@ class Lengths:
 @dataclass
 class Report:
     """The findings of `check`. Lines are 1-based; `problems` name rows that are left out, `oddities` rows
-    that are used and deserve a look, `duplicates` rows equal to an earlier one."""
+    that are used and deserve a look, `duplicates` rows equal to an earlier one, `overlaps` rows that ask what an
+    evaluation set asks, by its file."""
 
     path: str
     format: str
@@ -56,6 +58,7 @@ class Report:
     problems: dict[str, list[int]] = field(default_factory=dict)
     oddities: dict[str, list[int]] = field(default_factory=dict)
     duplicates: list[int] = field(default_factory=list)
+    overlaps: dict[str, list[int]] = field(default_factory=dict)
     lengths: Lengths | None = None
     shown: list[Conversation] = field(default_factory=list)
 
@@ -71,9 +74,10 @@ def check(
     renderer: Renderer | None = None,
     context: int | None = None,
     format: str | None = None,
+    against: Evaluation | None = None,
 ) -> Report:
     """Read a whole file and count. With a renderer lengths are measured, against `context` tokens where
-    given.
+    given. Questions are looked up in the evaluation sets `against`.
 
     Raises ConfigError for an unknown format, Refused for a file that cannot be read or holds no
     conversations.
@@ -88,6 +92,9 @@ def check(
         if row.conversation is not None:
             problem = _add(report, row.conversation, row.line, renderer)
             _note_duplicate(report, row.conversation, row.line, seen)
+            shared = None if against is None else against.shared(row.conversation)
+            if shared is not None:
+                report.overlaps.setdefault(shared, []).append(row.line)
         if problem is not None:
             report.problems.setdefault(problem, []).append(row.line)
     return report

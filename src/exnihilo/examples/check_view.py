@@ -45,7 +45,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _findings("worth a look", report.oddities)
     if report.duplicates:
         yield f"{len(report.duplicates):,} rows equal to an earlier one: {_named(report.duplicates)}"
-    if not (report.problems or report.oddities or report.duplicates):
+    for file, lines in report.overlaps.items():
+        yield f"{len(lines):,} rows ask what {file} asks, so that it is no test any more: {_named(lines)}"
+    if not (report.problems or report.oddities or report.duplicates or report.overlaps):
         yield "no bad rows, nothing unusual"
 
 

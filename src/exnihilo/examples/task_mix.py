@@ -27,7 +27,7 @@ class TaskMix(Config):
     """How tasks with templates become conversations."""
 
     cap: int = Field(
-        3000,
+        default=3000,
         ge=1,
         description="instances of a task at most; below it, each task has as many conversations as it has instances",
         json_schema_extra=why(
@@ -37,7 +37,7 @@ class TaskMix(Config):
         ),
     )
     shots: list[NonNegativeInt] = Field(
-        [0],
+        default=[0],
         min_length=1,
         description="worked examples before a question; each conversation draws one of these numbers",
         json_schema_extra=why(
@@ -47,7 +47,7 @@ class TaskMix(Config):
         ),
     )
     negatives: int = Field(
-        0,
+        default=0,
         ge=0,
         description="wrong examples with their explanation before a question, of tasks that come with some",
         json_schema_extra=why(
@@ -56,7 +56,7 @@ class TaskMix(Config):
         ),
     )
     hold_out: list[str] = Field(
-        [],
+        default=[],
         description="clusters, or single tasks, of which nothing is trained: held_out.jsonl asks them alone",
         json_schema_extra=why(
             "empty, so that instances of every task are held out. Whether instructions carry over to tasks never seen "
@@ -68,7 +68,7 @@ class TaskMix(Config):
 
 @dataclass
 class Mixed:
-    """The three parts, and what was left out by reason (example of which first)."""
+    """The three parts, what was left out by reason, and lines that tell of it."""
 
     train: list[Conversation] = field(default_factory=list)
     validation: list[Conversation] = field(default_factory=list)
@@ -101,8 +101,9 @@ def mix(path: Path, config: TaskMix, *, held_out: int, validation: int, seed: in
         raise ConfigError("tasks.hold_out: holds out every task; leave some to train on")
     made = Mixed()
     for task in tasks:
-        for reason in task.bad:
-            made.left_out[reason] += 1
+        for reason, rows in task.bad.items():
+            told = f"{task.name}: {reason} (row {rows[0]}{' first' if len(rows) > 1 else ''})"
+            made.left_out[told] += len(rows)
     secret = {text for task in apart for one in task.instances for text in _long_texts(one)}
     pools = {task.name: _pool(task, config.cap, secret, seed, made) for task in trained}
     total = sum(map(len, pools.values()))

@@ -98,7 +98,7 @@ class _TaskEntry(Config):
                     raise ValueError(f"templates[{number}]: {error}") from error
             if template.inverted and OPTIONS in field_names(template.input):
                 raise ValueError(
-                    f"templates[{number}]: an inverted template has no answer options; leave {{options}} out"
+                    f"templates[{number}]: inverted, and it names the options; leave {{options}} out"
                 )
         return self
 
@@ -150,11 +150,9 @@ def read_tasks(path: Path) -> list[Task]:
 
 def _templated(file: Path, folder: Path | None) -> Iterator[Task]:
     values = read_yaml(file)
-    entries = (
-        values["tasks"] if values.keys() == {"tasks"} and isinstance(values["tasks"], list) else [values]
-    )
-    for number, entry in enumerate(entries):
-        where = f"{file}: tasks[{number}]" if entries is not values and len(entries) > 1 else str(file)
+    several = values.keys() == {"tasks"} and isinstance(values["tasks"], list)
+    for number, entry in enumerate(values["tasks"] if several else [values]):
+        where = f"{file}: tasks[{number}]" if several else str(file)
         if not isinstance(entry, dict):
             raise ConfigError(f"{where}: a task is a mapping with name, cluster, templates and examples")
         given = validate(_TaskEntry, entry, where=where)

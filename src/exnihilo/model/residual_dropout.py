@@ -33,7 +33,7 @@ class ResidualDropout:
     """Drops numbers of what each block's attention and feed-forward network write, and scales up the others.
 
     It works inside `drawn` alone, which an objective enters in training: generation, validation and every other pass
-    see the model as it is. Blocks without a rate are left alone. The numbers that are kept are drawn before the pass
+    see the model as it is. The numbers that are kept are drawn before the pass
     and not in it, so that compiled blocks multiply with them as with any other input.
     """
 
@@ -42,11 +42,12 @@ class ResidualDropout:
         self._layers: list[tuple[nn.Module, float]] = []
         for block, rate in zip(model.blocks, ramp(len(model.blocks), top), strict=True):
             assert isinstance(block, Block | GPT2Block)
-            if rate:
-                self._layers += [(block.attention.out, rate), (block.feed_forward, rate)]
-        for layer, _ in self._layers:
-            _keep(layer, None)
-            layer.register_forward_hook(_drop)
+            for layer in (block.attention.out, block.feed_forward):
+                # On layers without a rate, too: a compiled block stands for all, whether they have hooks or not.
+                _keep(layer, None)
+                layer.register_forward_hook(_drop)
+                if rate:
+                    self._layers.append((layer, rate))
 
     @contextmanager
     def drawn(self, seeds: Sequence[int], length: int, device: torch.device) -> Iterator[None]:

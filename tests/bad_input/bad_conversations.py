@@ -7,6 +7,7 @@ import gzip
 from bad_case import Case, rows, said
 
 GOOD = rows(said("1+1?", "2"), said("2+1?", "3"))
+TASK = "{name: x, cluster: y, templates: [{input: '{a}', target: '{b}'}], examples: [{a: 1}, {a: 2}]}"
 SFT = "sft --model runs/good/base --examples mine.jsonl --steps 1"
 
 
@@ -80,6 +81,42 @@ CASES = [
         "sft --model runs/good/base --examples texts",
         3,
         "error: texts: no train.jsonl there; give a folder of examples or a file of conversations",
+    ),
+    Case(
+        "A weight for a source that no conversation is from",
+        f"{SFT} --weights.manners 2",
+        3,
+        "error: mine.jsonl: weights: no conversation is from 'manners'; family or source there: (none)",
+        mine(GOOD),
+    ),
+    Case(
+        "A section of tasks for a file of conversations",
+        "conversations --examples mine.jsonl --tasks.cap 9",
+        3,
+        "error: mine.jsonl: holds conversations, and no tasks with templates; leave the section tasks out",
+        mine(GOOD),
+    ),
+    Case(
+        "A template that names a field which no row has",
+        "conversations --examples mine.yaml",
+        3,
+        "error: mine.yaml: no example can be used: no field b, which a template names (row 1); mend the examples, "
+        "or use other templates",
+        {"mine.yaml": TASK},
+    ),
+    Case(
+        "A template with an attribute in braces",
+        "conversations --examples mine.yaml",
+        2,
+        "error: mine.yaml: templates[0]: {a.b} is no field; write {name}, or {{ and }} for braces",
+        {"mine.yaml": TASK.replace("{b}", "{a.b}")},
+    ),
+    Case(
+        "An evaluation set that asks nothing",
+        "data check mine.jsonl --against other.jsonl",
+        3,
+        "error: other.jsonl: no row asks anything; rows need messages, question, prompt, instruction, input or text",
+        mine(GOOD) | {"other.jsonl": rows({"id": 1})},
     ),
     Case(
         "A misspelt format",

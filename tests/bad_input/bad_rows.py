@@ -31,6 +31,26 @@ CASES = [
         only(),
     ),
     Case(
+        "An answer with a weight below 0",
+        SFT,
+        3,
+        (
+            "error: mine.jsonl: nothing to train on; left out: 1 message 2: weight is -1; a weight is 0 or more, "
+            "train true or false (line 1); mend them (exnihilo data check FILE shows more)"
+        ),
+        only(ASKED, ANSWERED | {"weight": -1}),
+    ),
+    Case(
+        "Answers that are all without weight",
+        SFT,
+        3,
+        (
+            "error: mine.jsonl: nothing to train on; left out: 1 every answer has weight 0 (line 1); mend them "
+            "(exnihilo data check FILE shows more)"
+        ),
+        only(ASKED, ANSWERED | {"train": False}),
+    ),
+    Case(
         "Messages that are a text",
         SFT,
         3,

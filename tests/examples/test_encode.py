@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exnihilo.core.errors import Refused
 from exnihilo.examples.conversation import Conversation, Message
 from exnihilo.examples.encode import Dropped, Encoded, Parts, encode, encode_parts
+from exnihilo.examples.formats import read_conversations
 from exnihilo.tokenizer.template import Renderer
 
 
@@ -142,6 +146,52 @@ def test_weights_without_a_span_for_each_answer_are_refused(renderer: Renderer) 
         Refused, match=r"marks 1 spans in 2 answers.*drop the weights, or mark each answer by itself"
     ):
         encode(weighted(("assistant", "a", 0), ("user", "u", 1), ("assistant", "b", 1)), other, 99)
+
+
+CALL = {"name": "add", "arguments": {"a": 2, "b": 2}}
+CALLED = {**CALL, "arguments": json.dumps(CALL["arguments"])}
+WITH_TOOLS = [
+    {
+        "messages": [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "2+2?"}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": CALLED}]},
+            {"role": "tool", "content": "4"},
+            {"role": "assistant", "content": "Four."},
+            {"role": "user", "content": "And 3?"},
+            {"role": "assistant", "content": "Seven."},
+        ],
+        "tools": [{"name": "add"}],
+    },
+    {
+        "system": "Be brief.",
+        "conversations": [
+            {"from": "human", "value": "2+2?"},
+            {"from": "function_call", "value": json.dumps(CALL)},
+            {"from": "observation", "value": "4"},
+            {"from": "gpt", "value": "Four."},
+            {"from": "human", "value": "And 3?"},
+            {"from": "gpt", "value": "Seven."},
+        ],
+        "tools": json.dumps([{"name": "add"}]),
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", WITH_TOOLS, ids=["messages", "sharegpt"])
+def test_sft_6_calls_are_trained_and_what_tools_and_system_say_is_not(
+    renderer: Renderer, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    (tmp_path / "chats.jsonl").write_text(json.dumps(row) + "\n")
+    (found,) = read_conversations(tmp_path / "chats.jsonl")
+    assert found.conversation is not None, found.problem
+    encoded = encode(found.conversation, renderer, 1000)
+    assert isinstance(encoded, Encoded)
+    decode = renderer.tokenizer.decode
+    trained = [i for i, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
+    assert decode(trained, skip_special=False) == f"{json.dumps(CALL)}<|end|>Four.<|end|>Seven.<|end|>"
+    rest = decode([i for i, weight in zip(encoded.ids, encoded.weights, strict=True) if not weight])
+    assert all(text in rest for text in ("Be brief.", '{"name": "add"}', "2+2?", "4", "And 3?"))
 
 
 def test_the_tools_of_a_conversation_are_rendered(renderer: Renderer) -> None:

@@ -76,13 +76,13 @@ def records(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (artifact.path / name).read_text().splitlines()]
 
 
-def test_it_answers_and_stops(made: Artifact) -> None:
+def test_sft_1_it_answers_and_stops(made: Artifact) -> None:
     model, tokenizer = load_model(made.path), Tokenizer.load(made.path)
     renderer = Renderer(tokenizer)
     prompts = [renderer.prompt(chat(*pair)["messages"][:1]) for pair in ANSWERS.items()]
     said = generate(model, prompts, Sampling(max_new=24), **of_tokenizer(tokenizer))
     assert [tokenizer.decode(one.ids) for one in said] == [f"The {t} is {c}." for t, c in ANSWERS.items()]
-    assert all(one.ids[-1] == tokenizer.end for one in said)  # sft-1: the end of a turn is trained
+    assert all(one.ids[-1] == tokenizer.end for one in said)  # the end of a turn is trained
 
 
 def test_records_and_summary(made: Artifact) -> None:
@@ -105,8 +105,8 @@ def test_what_is_left_out_is_told_by_line(made: Artifact) -> None:
     assert told == "train.jsonl: 2 rows left out: 1 too long (line 25), 1 empty answer (line 26)"
 
 
-def test_loss_counts_answers_alone(base: Path, tmp_path: Path) -> None:
-    """sft-2: what the user says has no weight, so other words there, as many, leave the first loss as it is."""
+def test_sft_2_loss_counts_answers_alone(base: Path, tmp_path: Path) -> None:
+    """What the user says has no weight, so other words there, as many, leave the first loss as it is."""
     losses = []
     for word in ("blue", "red"):
         row = chat("sky", "blue")
@@ -224,10 +224,13 @@ def test_weights_of_turns_and_sources_are_what_the_loss_is_summed_with(base: Pat
         loss_of(base, file, tmp_path / "none", weights={"a": 0, "b": 0, "c": 0})
 
 
-def test_noise_and_dropout_are_in_training_alone(base: Path, examples: Path, tmp_path: Path) -> None:
+def test_noise_and_dropout_are_in_training_alone(token_set: Path, examples: Path, tmp_path: Path) -> None:
     """At a rate of 0 the loss of a step tells of them, and what validation measures does not."""
-    settings: dict[str, Any] = {"steps": 2, "rows": 2, "sample_prompts": [], "optimizer": {"lr": 0.0, "lr_embedding": 0.0}}  # fmt: skip
-    settings |= {"validate_every": 1, "log_every": 1}
+    base = tmp_path / "base"
+    vocabulary = Tokenizer.load(token_set / "tokenizer").vocab_size
+    save_model(random_decoder(vocabulary), token_set / "tokenizer", base)
+    settings: dict[str, Any] = {"steps": 2, "rows": 2, "validate_every": 1, "log_every": 1}
+    settings |= {"sample_prompts": [], "optimizer": {"lr": 0.0, "lr_embedding": 0.0}}
 
     def told(name: str, **more: Any) -> tuple[list[float], list[float]]:
         inputs = {"model": base, "examples": examples}

@@ -164,7 +164,9 @@ def _templated(file: Path, folder: Path | None) -> Iterator[Task]:
                 task.bad.setdefault(problem, []).append(line)
         if not task.instances:
             reason = next((f"{why} (row {rows[0]})" for why, rows in task.bad.items()), "there is none")
-            raise Refused(f"{where}: no example can be used: {reason}")
+            raise Refused(
+                f"{where}: no example can be used: {reason}; mend the examples, or use other templates"
+            )
         yield task
 
 

@@ -77,7 +77,7 @@ def test_sft_4_a_long_conversation_is_cut_between_turns_and_nothing_is_lost_that
     their turns one after another are the dialogue's; lost are turns that no part could hold."""
     rng = random.Random(7)
     cut = lost = 0
-    for _ in range(400):
+    for _ in range(120):
         turns = rng.randrange(1, 9)
         said = [("system", "s" * rng.randrange(9))] * rng.randrange(2)
         for _ in range(turns):
@@ -98,7 +98,7 @@ def test_sft_4_a_long_conversation_is_cut_between_turns_and_nothing_is_lost_that
         assert bodies == [i for pair in fitting for i in renderer.render(pair).ids[1:]]
         assert found.left_out == 2 * (len(pairs) - len(fitting))
         cut, lost = cut + (len(found.parts) > 1), lost + (found.left_out > 0)
-    assert cut > 50 and lost > 50
+    assert cut > 20 and lost > 20
 
 
 def test_a_part_never_begins_with_an_answer_or_a_tool_s_words(renderer: Renderer) -> None:

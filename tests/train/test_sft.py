@@ -195,7 +195,7 @@ def test_weights_of_turns_and_sources_are_what_the_loss_is_summed_with(base: Pat
     answers: list[tuple[str, list[float]]] = []
     for name, messages in chats:
         rendered = renderer.render([{key: one[key] for key in ("role", "content")} for one in messages])
-        logprobs = model(torch.tensor([rendered.ids])).log_softmax(-1)[0]
+        logprobs = model(torch.tensor([rendered.ids])).log_softmax(-1)[0].detach()
         nats: list[float] = []
         for i, (id_, trained) in enumerate(zip(rendered.ids, rendered.mask, strict=True)):
             if trained:

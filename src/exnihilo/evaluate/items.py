@@ -14,6 +14,7 @@ from exnihilo.core.jsonl import read_jsonl
 from exnihilo.core.seeds import derive
 from exnihilo.verify.check import canonical, check
 from exnihilo.verify.questions import read_questions
+from exnihilo.verify.rouge import rouge_l
 
 if TYPE_CHECKING:
     from exnihilo.model.decoder import Decoder
@@ -85,8 +86,8 @@ def answer_items(
     `finish: "too long"` and counts as wrong. Nothing of an item depends on the others: its seed comes from
     its id. `advance` is called with the number of items just finished.
 
-    The record of an open item also says how many `bits` its reference answer costs, end token included, and how many
-    `bytes` that has.
+    The record of an open item also says how many `bits` its reference answer costs, end token included, how many
+    `bytes` that has, and how much of it was said (`rouge_l`).
     """
     from exnihilo.infer.generate import generate
     from exnihilo.infer.sampling import Sampling, of_tokenizer
@@ -123,6 +124,7 @@ def answer_items(
                 "correct": verdict.correct if answer else False,
                 "finish": answer.finish if answer else "too long",
                 **costs.get(i, {}),
+                **({"rouge_l": rouge_l(output, item.answer)} if item.is_open else {}),
             }
         )
     return records

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exnihilo.core.seeds import derive
-from exnihilo.core.statistics import Interval, paired_bootstrap, ratio_bootstrap, wilson
+from exnihilo.core.statistics import Interval, bootstrap, paired_bootstrap, ratio_bootstrap, wilson
 from exnihilo.evaluate.macro import macro_bootstrap, macro_share
 from exnihilo.evaluate.paired import paired_differences
 from exnihilo.evaluate.votes import majority_at, pass_at, sizes
 
 ANSWER_BITS = "answer_bits_per_byte"
+ANSWER_ROUGE = "answer_rouge_l"
 Score = dict[str, float]
 Record = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int 
     - `accuracy_items`: share of all items; Wilson.
     - `ended`: share of answers that the end token ended; Wilson.
     - `answer_bits_per_byte`: what the reference answers of open items cost; items are resampled.
+    - `answer_rouge_l`: mean ROUGE-L of the answers to open items; items are resampled.
     """
     families = by_family(records)
     scores = {}
@@ -57,6 +59,9 @@ def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int 
     scored = [record for record in records if "bits" in record]
     if scored:
         scores[ANSWER_BITS] = _ratio(scored, "bits", "bytes", derive(seed, ANSWER_BITS)).as_dict()
+    said = [record["rouge_l"] for record in records if "rouge_l" in record]
+    if said:
+        scores[ANSWER_ROUGE] = bootstrap(said, seed=derive(seed, ANSWER_ROUGE)).as_dict()
     return scores
 
 
@@ -177,7 +182,10 @@ def table(models: Mapping[str, Mapping[str, Score]], majority: Mapping[str, Scor
     """The scores as lines of text, a model a line."""
     columns = [
         name
-        for name in ("bits_per_byte", ANSWER_BITS, "accuracy", "accuracy/trained", "accuracy_items", "ended")
+        for name in (
+            *("bits_per_byte", ANSWER_BITS, ANSWER_ROUGE),
+            *("accuracy", "accuracy/trained", "accuracy_items", "ended"),
+        )
         if any(name in scores for scores in models.values())
     ]
     columns += dict.fromkeys(

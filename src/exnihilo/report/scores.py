@@ -12,7 +12,7 @@ from exnihilo.report.figures import SERIES
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents, read_json
 
 COLUMNS = (
-    *("bits_per_byte", "answer_bits_per_byte"),
+    *("bits_per_byte", "answer_bits_per_byte", "answer_rouge_l"),
     *("accuracy", "accuracy/trained", "accuracy_items", "ended"),
 )
 OVERALL = ("accuracy", "accuracy/trained", "bits_per_byte", "answer_bits_per_byte")

@@ -11,6 +11,7 @@ LOWER_IS_BETTER = ("bits_per_byte", "answer_bits_per_byte", "loss", "perplexity"
 METRICS = {
     "bits_per_byte": "Bits per byte",
     "answer_bits_per_byte": "Bits per byte of reference answers",
+    "answer_rouge_l": "ROUGE-L of answers",
     "accuracy": "Accuracy",
     "accuracy/trained": "Accuracy, trained families",
     "accuracy_items": "Share of items",
@@ -21,8 +22,8 @@ METRICS = {
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of items, shown in per cent."""
-    return metric.startswith(("accuracy", "majority@", "pass@")) or metric == "ended"
+    """Whether a metric is a share, of items or of an answer's words, shown in per cent."""
+    return metric.startswith(("accuracy", "majority@", "pass@")) or metric in ("ended", "answer_rouge_l")
 
 
 def title(metric: str) -> str:

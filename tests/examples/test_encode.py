@@ -98,7 +98,7 @@ def test_sft_4_a_long_conversation_is_cut_between_turns_and_nothing_is_lost_that
         assert bodies == [i for pair in fitting for i in renderer.render(pair).ids[1:]]
         assert found.left_out == 2 * (len(pairs) - len(fitting))
         cut, lost = cut + (len(found.parts) > 1), lost + (found.left_out > 0)
-    assert cut > 20 and lost > 20
+    assert cut > 20 and lost > 10
 
 
 def test_a_part_never_begins_with_an_answer_or_a_tool_s_words(renderer: Renderer) -> None:

@@ -10,7 +10,6 @@ import torch
 from exnihilo.core.errors import ConfigError
 from exnihilo.model.adapters import add_lora
 from exnihilo.model.compiled import can_compile, compile_blocks
-from exnihilo.model.decoder import Decoder
 from exnihilo.model.lora_config import LoraConfig
 from exnihilo.model.residual_dropout import ResidualDropout, ramp
 from random_decoder import random_decoder
@@ -67,22 +66,21 @@ def test_it_is_off_outside_and_a_row_draws_by_its_seed_alone() -> None:
     assert torch.equal(model.hidden(tokens()), plain)
 
 
-def gradients(model: Decoder, dropout: ResidualDropout) -> torch.Tensor:
-    model.zero_grad()
-    with dropout.drawn([5, 6, 7], 16, CPU):
-        total = model(tokens()).square().mean()
-    total.backward()  # type: ignore[no-untyped-call]
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-
 @pytest.mark.skipif(not can_compile(), reason="no C++ compiler with OpenMP")
+@torch.no_grad()
 def test_compiled_blocks_drop_the_same() -> None:
+    """Also the blocks above the first, which a compiler takes for the same code, and which alone have a rate."""
     model = random_decoder(50, depth=2)
     dropout = ResidualDropout(model, 0.5)
-    expected = gradients(model, dropout)
+
+    def dropped() -> torch.Tensor:
+        with dropout.drawn([5, 6, 7], 16, CPU):
+            return model.hidden(tokens())
+
+    expected, plain = dropped(), model.hidden(tokens())
     compile_blocks(model)
-    found = gradients(model, dropout)
-    assert (found - expected).norm() <= 1e-5 * expected.norm()
+    torch.testing.assert_close(dropped(), expected, rtol=1e-4, atol=1e-5)
+    assert (expected - plain).norm() > 0.1 * plain.norm()
 
 
 def test_adapters_are_dropped_with_their_layer() -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from exnihilo.core.config import ExamplesRef, ModelRef, why
+from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
+from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, why
 from exnihilo.core.errors import Refused
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.model.lora_config import LoraConfig
@@ -54,6 +55,9 @@ class GrpoConfig(FitConfig):
             example="runs/mine/questions",
         ),
     )
+    second: list[RewardRef] = Field(default=[], description=SECOND, json_schema_extra=SECOND_WHY)
+    gold: RewardRef | None = Field(default=None, description=GOLD, json_schema_extra=GOLD_WHY)
+    watch: WatchConfig = Field(default=WatchConfig(), description=WATCH)
     families: list[str] | None = Field(
         default=None,
         description="families to train on; none: all in prompts.jsonl",
@@ -218,6 +222,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.align.responses import Sampler
     from exnihilo.align.rewards import Trusted, Verified
     from exnihilo.align.rollouts import Rollouts
+    from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
     from exnihilo.model.adapter_folder import save_tuned
     from exnihilo.model.adapters import add_lora
@@ -237,11 +242,12 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         add_lora(model, config.lora, derive(work.seed, "lora"))
         reference = model
     Renderer(tokenizer).check()
+    watched = watch(config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1)
 
     def record(
         step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
     ) -> None:
-        work.metric(step=step, **figures)
+        work.metric(step=step, **figures, **watched.figures(responses))
         if step == 1 or step % 10 == 0:
             for response, reward in list(zip(responses, rewards, strict=True))[
                 : 2 * config.group : config.group
@@ -270,7 +276,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         record=record,
     )
     objective = PolicyGradient(config.beta, config.clip_low, config.clip_high, reference)
-    result = fit(model, objective, source, _with_rate(config, model.config.width), work)
+    result = fit(model, objective, source, _with_rate(config, model.config.width), work, watch=watched)
     save_tuned(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, TokensRef, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.stage import Inputs, Stage
@@ -25,6 +26,7 @@ from exnihilo.train.config import (
 
 if TYPE_CHECKING:
     from exnihilo.align.responses import Response
+    from exnihilo.align.rewards import RewardSource
     from exnihilo.core.workspace import Workspace
 
 RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0003, 0.1
@@ -62,6 +64,9 @@ class PPOConfig(FitConfig):
             "false: what does not know the better answer teaches to please it, and nothing else"
         ),
     )
+    second: list[RewardRef] = Field(default=[], description=SECOND, json_schema_extra=SECOND_WHY)
+    gold: RewardRef | None = Field(default=None, description=GOLD, json_schema_extra=GOLD_WHY)
+    watch: WatchConfig = Field(default=WatchConfig(), description=WATCH)
     families: list[str] | None = Field(
         default=None,
         description="families of questions to train on; none: all in prompts.jsonl",
@@ -240,15 +245,19 @@ class PPOConfig(FitConfig):
         return self
 
 
-def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
-    """Write the aligned model's folder. Refused for a reward model that failed its card, or of another tokenizer."""
+def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSource | None = None) -> None:
+    """Write the aligned model's folder; a `gold` reward is watched in place of the config's.
+
+    Refused for a reward model that failed its card, or of another tokenizer.
+    """
     import torch
 
     from exnihilo.align.kl_control import KLControl
     from exnihilo.align.ppo_rollouts import PPORollouts
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.rewards import RewardSource, Scored, Trusted, Unended, Verified
+    from exnihilo.align.rewards import Scored, Trusted, Unended, Verified
+    from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
     from exnihilo.model.actor_critic import ActorCritic
     from exnihilo.model.adapter_folder import save_tuned
@@ -292,11 +301,16 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
     optimizer = open_rates(config.optimizer, RATE, RATE_EMBEDDING, adapters)
     settings = config.model_copy(update={"optimizer": optimizer})
     model = ActorCritic(policy, critic)
+    each = config.epochs * config.parts
+    watched = watch(
+        config.watch, inputs, work, tokenizer, items, rollouts=config.steps // each, steps_per_rollout=each,
+        unended=config.unended, gold=gold,
+    )  # fmt: skip
 
     def record(
         step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
     ) -> None:
-        work.metric(step=step, **figures)
+        work.metric(step=step, **figures, **watched.figures(responses))
         for response, reward in list(zip(responses, rewards, strict=True))[:2]:
             question = response.item["messages"][-1]["content"]
             work.sample(step=step, prompt=question, text=response.text, reward=reward)
@@ -329,7 +343,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace) -> None:
         record=record,
     )
     objective = ClippedPolicyAndValue(config.clip_ratio, config.clip_value, config.value_weight)
-    result = fit(model, objective, source, settings, work)
+    result = fit(model, objective, source, settings, work, watch=watched)
     save_tuned(policy, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(

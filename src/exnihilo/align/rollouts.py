@@ -56,7 +56,8 @@ class Rollouts:
         live = (advantages != 0).any(dim=1).repeat_interleave(group) & ~rewards.isnan()
         chosen = live.nonzero()[:, 0].tolist()
         batch = self._packed([responses[i] for i in chosen], advantages.flatten()[live])
-        self.record(step + 1, responses, given, self._figures(responses, rewards, live))
+        figures = self._figures(responses, rewards, live) | _divergence(batch, int(live.sum()))
+        self.record(step + 1, responses, given, figures)
         return batch if self.anchor is None else self._anchored(batch, self.anchor.next(step, model))
 
     def _anchored(self, batch: Batch, kept: Batch) -> Batch:
@@ -106,3 +107,12 @@ class Rollouts:
             "flat": 1.0 - float(live.float().mean()),
             "unscorable": float(rewards.isnan().float().mean()),
         }
+
+
+def _divergence(batch: Batch, responses: int) -> dict[str, float]:
+    """KL of the policy from the reference, in nats a sequence, over the responses of a batch (k1 at the sampled
+    tokens)."""
+    if not responses:
+        return {}
+    gap = (batch.extra[SAMPLED] - batch.extra[REFERENCE])[batch.weights != 0]
+    return {"kl_per_sequence": float(gap.sum()) / responses}

@@ -62,8 +62,17 @@ LEARNING = (
     Panel("Validation", (Curve("validation_bits_per_byte", "held-out text", "dots"),), "bits per byte"),
 )
 REINFORCEMENT = (
-    Panel("Reward", (Curve("reward", "each step", "faint"), Curve("reward", "mean of 10 steps", window=10))),
+    Panel(
+        "Reward",
+        (
+            Curve("reward", "each step", "faint"),
+            Curve("reward", "mean of 10 steps", window=10),
+            Curve("second", "second reward, not trained on", window=10, series=2),
+        ),
+    ),
+    Panel("Gold reward, which training never reads", (Curve("gold", "mean of 10 steps", window=10),)),
     Panel("KL to the reference", (Curve("kl", "KL"),), "nats per token", from_zero=True),
+    Panel("KL to the reference, of a whole answer", (Curve("kl_per_sequence", "KL"),), "nats per sequence"),
     Panel("Entropy", (Curve("entropy", "entropy"),), "nats per token", from_zero=True),
     Panel("Length of answers", (Curve("response_length", "length"),), "tokens", from_zero=True),
     Panel("Answers that ended by themselves", (Curve("ended", "share"),)),
@@ -95,8 +104,9 @@ BY_SOURCE = (
     Family("share/", "Share of the trained tokens by source", "share", False),
 )
 
-# What counts or dates a line of metrics is an axis, not a curve.
+# What counts or dates a line of metrics is an axis, and a standard error is part of its mean: neither is a curve.
 AXES = {"step", "tokens", "time", "seconds", "epoch"}
+ERRORS = {"second_error"}
 
 
 def training_charts(metrics: Sequence[Record]) -> tuple[list[Chart], list[Chart]]:
@@ -115,7 +125,7 @@ def training_charts(metrics: Sequence[Record]) -> tuple[list[Chart], list[Chart]
     known = {curve.key for panel in panels + rest for curve in panel.curves}
     own = (
         Panel(words.title(key), (Curve(key, words.title(key).lower()),))
-        for key in sorted(keys - known - AXES)
+        for key in sorted(keys - known - AXES - ERRORS)
     )
     learning = [chart(panel, metrics, axis) for panel in panels]
     running = [chart(panel, metrics, axis) for panel in (*rest, *own)]

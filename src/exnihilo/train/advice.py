@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from math import sqrt
+from statistics import fmean, median, stdev
 
 from exnihilo.train.budget import MOST_EPOCHS, TYPICAL_UTILISATION
 from exnihilo.train.history import Facts, History, Record, Rule
@@ -24,6 +25,8 @@ SECONDS = 10.0
 """What lines about speed have to span: with a line a step, many of them may be one hiccup of the machine."""
 ROLLOUTS = 5
 """Steps of reinforcement learning that a rule about all of them looks at."""
+TREND = 20
+"""Rollouts from which on a rise or a fall of a reward is told from its noise."""
 
 
 def no_better_than_guessing(seen: History, facts: Facts) -> str | None:
@@ -201,11 +204,73 @@ def no_signal(seen: History, facts: Facts) -> str | None:
 def kl_explodes(seen: History, facts: Facts) -> str | None:
     """The policy has gone far from where it started."""
     recent = [float(one["kl"]) for one in seen.training if one.get("kl") is not None][-2:]
+    if not recent:  # PPO's penalty is in the reward, and its KL is counted by answer
+        recent = [
+            one["kl_per_sequence"] / max(1.0, one["response_length"])
+            for one in seen.rollouts[-ROLLOUTS:]
+            if one.get("kl_per_sequence") is not None and one.get("response_length") is not None
+        ]
     if len(recent) < 2 or min(recent) < 0.5:
         return None
     return (
         f"the KL to the reference is {recent[-1]:.2g} nats per token, and 0.02 to 0.15 is usual: the policy has left "
         "what it could do before, and rewards it found may be loopholes; raise beta or anchor, or lower optimizer.lr"
+    )
+
+
+def gold_falls(seen: History, facts: Facts) -> str | None:
+    """The gold reward falls while the one that is trained on rises."""
+    found = _turned(seen, "gold")
+    return found and (
+        f"{found}: the answers get worse by the gold reward, which training never reads; take an earlier checkpoint, "
+        "raise beta, train for fewer steps, or give a second reward model, which stops in time (second)"
+    )
+
+
+def second_falls(seen: History, facts: Facts) -> str | None:
+    """The second reward falls while the one that is trained on rises."""
+    found = _turned(seen, "second")
+    return found and (
+        f"{found}: the policy gets better at what the reward model got wrong (over-optimisation); take an earlier "
+        "checkpoint, raise beta, or train the reward model on more comparisons"
+    )
+
+
+def answers_grow(seen: History, facts: Facts) -> str | None:
+    """Answers have become much longer while the reward rose."""
+    lines = [one for one in seen.rollouts if one.get("response_length") is not None]
+    if len(lines) < TREND:
+        return None
+    first, last = (fmean(float(one["response_length"]) for one in part) for part in (lines[:5], lines[-5:]))
+    before, now = (fmean(float(one["reward"]) for one in part) for part in (lines[:5], lines[-5:]))
+    if last < 2 * first or now <= before:
+        return None
+    return (
+        f"answers grew from {first:.0f} to {last:.0f} tokens while the reward rose from {before:.2g} to {now:.2g}: "
+        "length is the commonest way to please without being better; read samples.jsonl, and if longer is not better, "
+        "raise beta or lower max_new"
+    )
+
+
+def _turned(seen: History, key: str) -> str | None:
+    """How the reward `key` fell from its best, by more than three standard errors, while the trained one rose: means
+    of a fifth of the rollouts each."""
+    lines = [one for one in seen.rollouts if one.get(key) is not None]
+    size = len(lines) // 5
+    if len(lines) < TREND:
+        return None
+    parts = [lines[i * size : (i + 1) * size] for i in range(4)] + [lines[4 * size :]]
+    best = max(parts[:-1], key=lambda part: fmean(one[key] for one in part))
+    last = parts[-1]
+    (high, top), (low, bottom) = (
+        (fmean(v), stdev(v)) for v in ([one[key] for one in p] for p in (best, last))
+    )
+    before, now = (fmean(float(one["reward"]) for one in part) for part in (best, last))
+    if high - low <= 3 * sqrt((top**2 + bottom**2) / size) or now <= before:
+        return None
+    return (
+        f"the {key} reward fell from {high:.2g} around step {best[size // 2]['step']} to {low:.2g}, while the reward "
+        f"that is trained on rose from {before:.2g} to {now:.2g}"
     )
 
 
@@ -253,4 +318,7 @@ RULES: tuple[Rule, ...] = (
     answers_do_not_end,
     kl_explodes,
     entropy_collapses,
+    gold_falls,
+    second_falls,
+    answers_grow,
 )

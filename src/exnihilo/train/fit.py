@@ -25,6 +25,7 @@ from exnihilo.tokens.batch import Source
 from exnihilo.train import distributed
 from exnihilo.train.budget import batch_flops
 from exnihilo.train.config import FitConfig
+from exnihilo.train.early_stopping import Watch
 from exnihilo.train.history import Known
 from exnihilo.train.inside import Inside
 from exnihilo.train.schedules import factor
@@ -39,7 +40,7 @@ Sample = Callable[[int], None]
 
 @dataclass(frozen=True)
 class FitResult:
-    """The end of a run: its counters, the averaged training loss and the seconds spent in steps."""
+    """The end of a run: its steps and counters, the averaged training loss and the seconds spent in steps."""
 
     steps: int
     loss: float
@@ -63,6 +64,10 @@ class FitResult:
     def remarks(self) -> list[str]:
         """What did not go as planned, a line each."""
         lines = []
+        if (end := self.counters.stopped) is not None:
+            lines.append(
+                f"stopped after step {end['step']}, weights of step {end['back_to']}: {end['reason']}"
+            )
         if self.counters.skipped:
             lines.append(f"{self.counters.skipped} of {self.steps} steps were skipped; log.txt says why")
         if (back := self.counters.rollback) is not None:
@@ -83,12 +88,14 @@ def fit(
     validate: Validate | None = None,
     sample: Sample | None = None,
     known: Known | None = None,
+    watch: Watch | None = None,
 ) -> FitResult:
     """Train `model` in place for `config.steps` steps on the batches of `source`.
 
     A step's gradient is that of the loss summed over all micro-batches and ranks, divided by their summed
     weight. `validate()` returns means (lower `loss` is better); they are recorded as `validation_…`.
-    `sample(step)` records what the model says. What is `known` of the data is for advice. Checkpoints go to
+    `sample(step)` records what the model says. What is `known` of the data is for advice. A `watch` may end the
+    training early, and the model then has the weights that it called the best. Checkpoints go to
     `work.checkpoints`, and `work.resume` says whether to go on from one; a run resumed on the same machine and
     number of threads gives bit-identical weights.
 
@@ -104,7 +111,7 @@ def fit(
     if config.steps is None:
         raise ConfigError("steps: not given; say how many optimizer steps to train")
     keep_freed_memory()
-    run = _Run(model, objective, source, config, config.steps, work, known or Known())
+    run = _Run(model, objective, source, config, config.steps, work, known or Known(), watch)
     return run.train(validate, sample)
 
 
@@ -118,8 +125,10 @@ class _Run:
         steps: int,
         work: Workspace,
         known: Known,
+        watch: Watch | None,
     ) -> None:
         self.model, self.source, self.config, self.steps, self.work = model, source, config, steps, work
+        self.watch = watch
         dtype = resolve_precision(config.precision, next(model.parameters()).device)
         self.accumulator = Accumulator(model, objective, config.micro_rows, dtype)
         self.adapter_parameters = sum(
@@ -128,6 +137,8 @@ class _Run:
         self.state = TrainingState(model, source, config, steps, work)
         self.leads = self.state.leads
         self.start = self.state.resume()
+        if watch is not None:
+            self.state.unjudged = self.start - self.start % watch.every
         self.accumulator.micro_rows = self.state.micro_rows
         self.peak = self._peak()
         optimizers = self.state.optimizers
@@ -143,7 +154,7 @@ class _Run:
         label = f"training from step {self.start}" if self.start else "training"
         with self._progress(label) as bar:
             step = self.start
-            while step < self.steps:
+            while step < self.steps and self.state.counters.stopped is None:
                 done = step + 1
                 with self.inside.profiled(done):
                     sums = self._step(step)
@@ -162,7 +173,13 @@ class _Run:
                     improved = self._validate(done, validate)
                 if sample is not None and self.leads and self._due(done, self.config.sample_every, 8):
                     self._sample(done, sample)
-                if improved or sums.stop or self._due(done, self.config.checkpoint_every, 10, at_most=500):
+                looked = self._look(done)
+                if (
+                    improved
+                    or looked
+                    or sums.stop
+                    or self._due(done, self.config.checkpoint_every, 10, at_most=500)
+                ):
                     self.state.save(done)
                 if sums.stop:
                     distributed.barrier()  # a rank that ends early could take the one that saves with it
@@ -171,10 +188,10 @@ class _Run:
                     bar.set(**self.shown)
                     bar.advance()
                 step = done
+        if self.state.counters.stopped is not None:
+            self.state.take_weights(self.state.counters.stopped["back_to"])
         distributed.barrier()
-        result = FitResult(
-            self.steps, self.state.average.value, self.state.meter.seconds, self.state.counters
-        )
+        result = FitResult(step, self.state.average.value, self.state.meter.seconds, self.state.counters)
         self.work.lines += [*result.remarks(), *self.inside.remarks()]
         return result
 
@@ -293,6 +310,21 @@ class _Run:
         if "loss" not in finite or (best is not None and finite["loss"] >= best["loss"]):
             return False
         self.state.counters.best = {"step": done, "loss": finite["loss"]}
+        return True
+
+    def _look(self, done: int) -> bool:
+        """Whether the watch has looked; what it said is in the counters, and so in the checkpoint of this step."""
+        if self.watch is None or not (done == self.steps or done % self.watch.every == 0):
+            return False
+        verdict = self.watch(done)
+        self.state.unjudged = done
+        if verdict is not None:
+            self.state.counters.best = {"step": verdict.best, "loss": -verdict.score}
+            if verdict.stop is not None:
+                self.state.counters.stopped = {
+                    "step": done, "back_to": verdict.best, "reason": verdict.stop
+                }  # fmt: skip
+                self._say("stopped", done, f"stopped, going back to step {verdict.best}: {verdict.stop}")
         return True
 
     def _due(self, done: int, every: int | None, parts: int, *, at_most: int | None = None) -> bool:

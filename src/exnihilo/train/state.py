@@ -46,6 +46,7 @@ class Counters:
         validation: the latest validation.
         rollback: after a divergence: at which step, to which checkpoint, why, and what the learning rates
             have been multiplied by since.
+        stopped: where a watch ended the training: after which step, to which it went back, and why.
     """
 
     tokens: int = 0
@@ -54,6 +55,7 @@ class Counters:
     best: dict[str, float] | None = None
     validation: dict[str, float] | None = None
     rollback: dict[str, Any] | None = None
+    stopped: dict[str, Any] | None = None
 
 
 class TrainingState:
@@ -65,6 +67,7 @@ class TrainingState:
         good: step of the last checkpoint whose weights are known to be good: the step after it was judged
             with them, and taken.
         micro_rows: rows at once that fitted into memory.
+        unjudged: step of a checkpoint that a watch has yet to judge, and which is kept until then.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class TrainingState:
         self.meter = Meter()
         self.micro_rows = config.micro_rows
         self.good: int | None = None
+        self.unjudged: int | None = None
         self._unproven: int | None = None  # the latest checkpoint, until its weights have been judged
 
     @property
@@ -98,7 +102,7 @@ class TrainingState:
         tensors = trained(self.model), self.optimizers.tensors()
         save_checkpoint(folder, done, *tensors, self._scalars())
         best = self.counters.best
-        prune(folder, self.config.keep, self.good, None if best is None else int(best["step"]))
+        prune(folder, self.config.keep, self.good, None if best is None else int(best["step"]), self.unjudged)
 
     def proven(self) -> None:
         """A step has been judged with the present weights, and taken: a checkpoint of them is a good one."""
@@ -142,6 +146,10 @@ class TrainingState:
                 message=f"step {done}: {reason}; going back to step {to}, learning rates × {SMALLER:g}",
             )
         return to
+
+    def take_weights(self, step: int) -> None:
+        """Give the model the weights of an earlier checkpoint; all else stays."""
+        _load_parameters(self.model, load_checkpoint(self.work.checkpoints / name_of(step)))
 
     def _told_by_first(self, *values: int) -> list[int]:
         """The first rank's values, on every rank."""

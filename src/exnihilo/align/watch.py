@@ -1,0 +1,165 @@
+"""Watching a policy for over-optimisation: the reward that it is trained on rises, and what was meant by it falls.
+
+A reward model that learned from other comparisons makes other mistakes. What the policy finds in the mistakes of the
+one, the other does not see: its score of the same answers rises as long as the policy gets better, and falls when it
+only gets better at deceiving the first (the turn of arXiv 2210.10760). That needs no gold reward, which is recorded and
+never read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from exnihilo.align.responses import Response
+from exnihilo.align.rewards import RewardSource, Scored, Unended, Verified
+from exnihilo.align.watch_config import WatchConfig
+from exnihilo.core.errors import ExnihiloError
+from exnihilo.core.stage import Inputs
+from exnihilo.core.workspace import Workspace
+from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.train.early_stopping import Verdict
+
+LOOKS = 20
+PATIENCE = 2
+"""Looks in a row that have to find the score fallen."""
+SIGMAS = 2.0
+"""Standard errors of a difference that a fall has to exceed."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rollouts from one look to the next, which judge the checkpoint of the first.
+
+    Attributes:
+        start: steps done at the beginning.
+        second, error: the second reward's mean, and its standard error.
+        reward: of what is trained on.
+    """
+
+    start: int
+    second: float
+    error: float
+    reward: float
+
+
+class Watch:
+    """A second reward and a gold reward, asked about every rollout; and when to stop, by the second alone.
+
+    `every`: steps between looks, a multiple of a rollout's. Records of rollouts are read back from metrics.jsonl, so
+    that a resumed run decides as one that was not killed.
+    """
+
+    def __init__(
+        self,
+        work: Workspace,
+        *,
+        second: RewardSource | None,
+        gold: RewardSource | None,
+        every: int,
+        stop: bool = True,
+    ) -> None:
+        self.work, self.second, self.gold, self.every, self.stop = work, second, gold, every, stop
+
+    def figures(self, responses: Sequence[Response]) -> dict[str, float]:
+        """Means of the second and of the gold reward, where there are, over the responses that they can judge."""
+        found: dict[str, float] = {}
+        scores = _known(self.second, responses)
+        if len(scores) > 1:
+            found |= {"second": fmean(scores), "second_error": stdev(scores) / math.sqrt(len(scores))}
+        try:
+            values = _known(self.gold, responses)
+        except ExnihiloError as error:  # what is only watched must not end a training
+            self.gold, values = None, []
+            self.work.event("unwatched", message=f"the gold reward is no longer watched: {error}")
+        return found | ({"gold": fmean(values)} if values else {})
+
+    def __call__(self, done: int) -> Verdict | None:
+        """What the rollouts so far say; None without a second reward."""
+        path = self.work.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found = verdict(windows(map(json.loads, lines), self.every, done))
+        return found if found is None or self.stop else Verdict(found.best, found.score)
+
+
+def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Window]:
+    """The windows of the first `done` steps, from lines of metrics.jsonl.
+
+    A rollout recorded at step s was sampled with the weights after s - 1 steps.
+    """
+    parts: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        if record.get("second") is not None and record["step"] <= done:
+            parts.setdefault((record["step"] - 1) // every, []).append(record)
+    return [
+        Window(
+            number * every,
+            fmean(one["second"] for one in part),
+            math.sqrt(sum(one["second_error"] ** 2 for one in part)) / len(part),
+            fmean(one["reward"] for one in part),
+        )
+        for number, part in sorted(parts.items())
+    ]
+
+
+def verdict(seen: Sequence[Window]) -> Verdict | None:
+    """The best window, and why to stop: the second reward of the last `PATIENCE` windows is below the best one's by
+    more than `SIGMAS` standard errors each, while the reward that is trained on is above. None without windows."""
+    if not seen:
+        return None
+    best = max(seen, key=lambda one: one.second)
+    after = [one for one in seen if one.start > best.start][-PATIENCE:]
+    fallen = len(after) == PATIENCE and all(
+        best.second - one.second > SIGMAS * math.hypot(best.error, one.error) and one.reward > best.reward
+        for one in after
+    )
+    if not fallen:
+        return Verdict(best.start, best.second)
+    last = after[-1]
+    return Verdict(
+        best.start,
+        best.second,
+        f"the reward that is trained on rose from {best.reward:.2f} to {last.reward:.2f}, but a second one, which "
+        f"learned from other comparisons, fell from {best.second:.2f} to {last.second:.2f}: the policy gets better at "
+        "what the first got wrong, and no longer at what was meant",
+    )
+
+
+def watch(
+    config: WatchConfig,
+    inputs: Inputs,
+    work: Workspace,
+    tokenizer: Tokenizer,
+    items: Sequence[dict[str, Any]],
+    *,
+    rollouts: int,
+    steps_per_rollout: int = 1,
+    unended: float = 0.0,
+    gold: RewardSource | None = None,
+) -> Watch:
+    """The watch of a run of so many `rollouts`, from its config and its inputs `reward`, `second` and `gold`.
+
+    Raises Refused for a reward model that read another tokenizer's ids.
+    """
+    second: RewardSource | None = None
+    if folders := _folders(inputs.get("second")):
+        second = Unended(Scored(folders, tokenizer, force=True, name="second"), unended)
+    if gold is None and (judges := _folders(inputs.get("gold"))):
+        gold = Scored(judges, tokenizer, force=True, name="gold")
+    if gold is None and "reward" in inputs and all("verifier" in item for item in items):
+        gold = Verified()
+    every = config.every or max(1, round(rollouts / LOOKS))
+    return Watch(work, second=second, gold=gold, every=every * steps_per_rollout, stop=config.stop)
+
+
+def _folders(given: Path | dict[str, Path] | None) -> list[Path]:
+    return [given] if isinstance(given, Path) else list((given or {}).values())
+
+
+def _known(source: RewardSource | None, responses: Sequence[Response]) -> list[float]:
+    return [] if source is None else [value for value in source(responses) if value is not None]

@@ -1,4 +1,4 @@
-"""`exnihilo lab compare`: does a setting help here?"""
+"""`exnihilo lab`: does a setting help here (`compare`), and how a learned reward is over-optimised."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ OPTIONS = ("vary", "seeds", "metric", "equal")
 
 def register(app: App) -> None:
     """Add the command to the tree."""
-    lab = App(name="lab", help="Experiments over recipes: does a setting help here?", group=RUNS)
+    lab = App(
+        name="lab", help="Experiments: does a setting help here? And studies of known effects.", group=RUNS
+    )
     lab.command(compare, usage=USAGE)
+    lab.command(overoptimisation)
     app.command(lab)
 
 
@@ -92,6 +95,30 @@ def compare(
         print(json_module.dumps(comparison, indent=2, ensure_ascii=False))
     else:
         print("\n".join([*table(comparison), "", shown(folder / "report.html")]))
+
+
+def overoptimisation(
+    *,
+    seeds: Annotated[int, Parameter(help="worlds, each with a gold reward and models of its own")] = 3,
+    run: Annotated[Path, Parameter(help="folder")] = Path("runs/lab/overoptimisation"),
+    seed: Annotated[int, Parameter(help="the first seed")] = 1,
+    json: Json = False,
+) -> None:
+    """Gold and proxy reward against √KL, for best-of-n and PPO, and where the early stop lands.
+
+    Killed, it continues when run again; with more seeds it makes only what is new.
+    """
+    for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"--{name}: got {value}; allowed: int ≥ {least}")
+    from exnihilo.lab.overoptimisation import overoptimisation as study
+    from exnihilo.lab.overoptimisation_page import table
+
+    result = study(run, range(seed, seed + seeds))
+    if json:
+        print(json_module.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join([*table(result), "", shown(run / "report.html")]))
 
 
 def _print_plan(question: Question, folder: Path, as_json: bool) -> None:

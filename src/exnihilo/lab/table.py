@@ -56,7 +56,7 @@ def table(comparison: Mapping[str, Any]) -> list[str]:
     for other in comparison["arms"][1:]:
         entries = [one for one in comparison["comparisons"] if one["b"] == other["name"]]
         shown = [one for one in entries if one["verdict"] in TELLING or "/" not in one["metric"]] or entries
-        lines += ["", *_aligned(_rows(comparison, shown))]
+        lines += ["", *aligned(_rows(comparison, shown))]
         if len(shown) < len(entries):
             lines.append(f"{len(entries) - len(shown)} more, by family and source, are in the report")
     lines += ["", *comparison["notes"]] if comparison["notes"] else []
@@ -106,7 +106,8 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines with columns."""
     if not rows:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -10,45 +10,14 @@ from typing import Any
 from exnihilo.align.responses import Response
 
 WORDS = [
-    "apple",
-    "bread",
-    "candle",
-    "desk",
-    "engine",
-    "forest",
-    "garden",
-    "hammer",
-    "island",
-    "jacket",
-    "kettle",
-    "ladder",
-    "mirror",
-    "needle",
-    "orange",
-    "pencil",
-    "quilt",
-    "ribbon",
-    "saddle",
-    "table",
-    "umbrella",
-    "violin",
-    "window",
+    "apple", "bread", "candle", "desk", "engine", "forest", "garden", "hammer", "island", "jacket", "kettle", "ladder",
+    "mirror", "needle", "orange", "pencil", "quilt", "ribbon", "saddle", "table", "umbrella", "violin", "window",
     "yarn",
-]
+]  # fmt: skip
 PLACES = [
-    "beach",
-    "school",
-    "market",
-    "harbour",
-    "kitchen",
-    "mountain",
-    "theatre",
-    "village",
-    "castle",
-    "bridge",
-    "tower",
+    "beach", "school", "market", "harbour", "kitchen", "mountain", "theatre", "village", "castle", "bridge", "tower",
     "meadow",
-]
+]  # fmt: skip
 SHORTEST, LONGEST = 4, 10
 """Words of the answers that a policy begins with."""
 REPEATED = 1.0

@@ -1,0 +1,187 @@
+"""How a learned reward is over-optimised: gold and proxy reward against √KL, for best-of-n and for PPO (arXiv
+2210.10760), and where the early stop lands that never reads gold.
+
+A model of a world of words answers at random. Gold, a program, prefers one of two answers some hundred times; a reward
+model learns that, a second one from other answers. Best-of-n picks by the first, and PPO maximises it to far beyond the
+turn, with no KL penalty. Where training would have stopped is replayed from its records by the rule that stops it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from exnihilo.align import reward
+from exnihilo.align.best_of_n import divergence, expected_picked
+from exnihilo.align.watch import verdict, windows
+from exnihilo.core.build import build
+from exnihilo.core.config import Config, validate
+from exnihilo.core.errors import Interrupted, Refused
+from exnihilo.core.events import EventLog
+from exnihilo.core.files import write_atomic, write_json
+from exnihilo.core.jsonl import read_jsonl
+from exnihilo.core.stage import Inputs, Stage
+from exnihilo.lab.gold_curve import fit_form
+from exnihilo.lab.overoptimisation_stages import (
+    BEST_OF,
+    COMPARISONS,
+    LENGTH,
+    MAX_NEW,
+    START,
+    WORLD,
+    watched_ppo,
+)
+from exnihilo.recipes.working import working_in
+from exnihilo.train import sft
+
+RESULT = "results.json"
+PAIRS = 500
+ANSWERS = 4096
+ROLLOUTS, WINDOW, PROMPTS = 120, 4, 96
+"""Of PPO: rollouts, how many of them a point of the curve is made of, and answers in each."""
+Record = dict[str, Any]
+
+
+def overoptimisation(folder: Path, seeds: Sequence[int]) -> Record:
+    """Make what is missing of each seed in `folder`, then results.json and report.html; returns what the first holds.
+
+    Killed, it continues when called again, and with more seeds makes those only. Raises Refused (another process
+    works there, or the folder holds something else), and what a stage raises.
+    """
+    from exnihilo.lab.overoptimisation_page import render
+
+    folder = folder.absolute()
+    with working_in(folder) as stopped:
+        if any((folder / name).exists() for name in ("recipe.yaml", "run.json", "question.json")):
+            raise Refused(f"{folder}: holds something else; give another folder with --run")
+        found = {}
+        for number, seed in enumerate(seeds, start=1):
+            EventLog(folder).write("lab", "run", message=f"seed {seed}, {number} of {len(seeds)}")
+            made = _make(folder / f"seed={seed}", seed, stopped)
+            found[str(seed)] = measure(made)
+        result = {"schema": 1, "seeds": found, "kept": _over_seeds(found)}
+        write_json(folder / RESULT, result)
+        write_atomic(folder / "report.html", render(result))
+    return result
+
+
+def _make(folder: Path, seed: int, stopped: Callable[[], int | None]) -> dict[str, Path]:
+    """All artifacts of a seed."""
+    made: dict[str, Path] = {}
+
+    def make(stage: Stage, name: str, values: Record, **inputs: str) -> None:
+        if (number := stopped()) is not None:
+            raise Interrupted(number)
+        references: Record = {
+            field: [given] if field == "second" else given for field, given in inputs.items()
+        }
+        if stage is BEST_OF:
+            references = dict(inputs)
+        config: Config = validate(stage.config, values | references, where=name)
+        given: Inputs = {
+            field: {path: made[path]} if isinstance(references[field], list) else made[path]
+            for field, path in inputs.items()
+        }
+        made[name] = build(stage, config, given, folder / name, seed=seed).path
+
+    make(WORLD, "world", {"world": seed})
+    make(START, "start", {"world": seed})
+    rates = {"lr": 0.03, "lr_embedding": 0.02}
+    make(
+        sft.STAGE, "policy", {"steps": 300, "rows": 8, "length": LENGTH, "optimizer": rates},
+        model="start", examples="world",
+    )  # fmt: skip
+    for half in ("proxy", "second"):
+        make(
+            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": PAIRS, "half": half},
+            model="policy", examples="world",
+        )  # fmt: skip
+        make(
+            reward.STAGE, half, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
+            model="policy", examples=f"{half}-pairs",
+        )  # fmt: skip
+    make(
+        BEST_OF, "answers", {"world": seed, "answers": ANSWERS},
+        model="policy", examples="world", proxy="proxy", second="second",
+    )  # fmt: skip
+    values: Record = {
+        "steps": 2 * ROLLOUTS, "prompts": PROMPTS, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
+        "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": WINDOW},
+    }  # fmt: skip
+    make(watched_ppo(seed), "ppo", values, model="policy", examples="world", reward="proxy", second="second")
+    return made
+
+
+def measure(made: dict[str, Path]) -> Record:
+    """The curves of a seed with their fits, and where the stop lands. Gold is what was gained, in standard deviations
+    over the answers that the policy begins with; proxy and second are on the scale of their reward models."""
+    answers = [row for _, row in read_jsonl(made["answers"] / "answers.jsonl")]
+    gold = [row["gold"] for row in answers]
+    start, spread = fmean(gold), stdev(gold)
+    proxy = [row["proxy"] for row in answers]
+    best = [
+        {
+            "n": n,
+            "distance": math.sqrt(divergence(n)),
+            **{
+                name: expected_picked(proxy, [row[name] for row in answers], n)
+                for name in ("proxy", "second")
+            },
+            "gold": (expected_picked(proxy, gold, n) - start) / spread,
+        }
+        for n in (2**k for k in range(int(math.log2(len(answers))) - 1))
+    ]
+    records = [row for _, row in read_jsonl(made["ppo"] / "metrics.jsonl") if "gold" in row]
+    points = _windows(records, 2 * WINDOW, start, spread)
+    return {
+        "best_of_n": {"points": best, "fit": _fitted("best_of_n", best)},
+        "rl": {"points": points, "fit": _fitted("rl", points), "stop": _stop(records, points)},
+    }
+
+
+def _windows(records: Sequence[Record], every: int, start: float, spread: float) -> list[Record]:
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        parts.setdefault((record["step"] - 1) // every, []).append(record)
+    return [
+        {
+            "step": number * every,
+            "distance": math.sqrt(max(0.0, fmean(one["kl_per_sequence"] for one in part))),
+            "proxy": fmean(one["reward"] for one in part),
+            "second": fmean(one["second"] for one in part),
+            "gold": (fmean(one["gold"] for one in part) - start) / spread,
+            "length": fmean(one["response_length"] for one in part),
+        }
+        for number, part in sorted(parts.items())
+    ]
+
+
+def _fitted(form: str, points: Sequence[Record]) -> Record:
+    fit = fit_form(form, [one["distance"] for one in points], [one["gold"] for one in points])
+    return asdict(fit) | {"peak": fit.peak}
+
+
+def _stop(records: Sequence[Record], points: Sequence[Record]) -> Record:
+    """Where the rule would have stopped, and what the gold reward of the weights that it goes back to is worth beside
+    the best of all."""
+    every = 2 * WINDOW
+    seen = windows(records, every, len(points) * every)
+    said = next((v for k in range(1, len(seen) + 1) if (v := verdict(seen[:k])) and v.stop), None)
+    back = points[-1] if said is None else next(one for one in points if one["step"] == said.best)
+    peak = max(points, key=lambda one: float(one["gold"]))
+    return {
+        "stopped": said is not None,
+        "back_to": back,
+        "peak": peak,
+        "last": points[-1],
+        "kept": back["gold"] / peak["gold"],
+    }
+
+
+def _over_seeds(found: dict[str, Record]) -> Record:
+    kept = {seed: one["rl"]["stop"]["kept"] for seed, one in found.items()}
+    return {"mean": fmean(kept.values()), "least": min(kept.values()), "by_seed": kept}

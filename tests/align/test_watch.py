@@ -1,0 +1,171 @@
+"""Over-optimisation: the stop fires where it was planted and nowhere else, and gold is watched and never read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from exnihilo.align.grpo import GrpoConfig, grpo
+from exnihilo.align.ppo import PPOConfig, run
+from exnihilo.align.watch import Window, verdict, windows
+from exnihilo.core.errors import Interrupted
+from exnihilo.core.events import EventLog
+from exnihilo.core.files import file_hash
+from exnihilo.core.jsonl import read_jsonl, write_jsonl
+from exnihilo.core.workspace import Workspace
+from exnihilo.model.folder import save_model
+from exnihilo.model.scorer import Scorer
+from exnihilo.model.scorer_folder import Scale, save_scorer
+from exnihilo.tokenizer.bpe import train_tokenizer
+from random_rollouts import items, yes_or_no
+
+STEPS = 16
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that says Yes or No, a reward model that tells them apart, and one that thinks the contrary."""
+    folder = tmp_path_factory.mktemp("world")
+    tokenizer = train_tokenizer(["What is one plus one? It is two. Yes. No. " * 4], 280)
+    tokenizer.save(folder / "tokenizer")
+    policy = yes_or_no(tokenizer)
+    save_model(policy, folder / "tokenizer", folder / "model")
+    write_jsonl(folder / "examples" / "prompts.jsonl", items(20))
+    torch.manual_seed(2)
+    judge = Scorer(policy)
+    for name, sign in (("liked", 1.0), ("disliked", -1.0), ("other", 0.5)):
+        with torch.no_grad():
+            judge.output.weight.mul_(sign)
+        save_scorer(judge, tokenizer, Scale(("reward",), (0.0,), (0.1,)), folder / name)
+        with torch.no_grad():
+            judge.output.weight.div_(sign)
+    return folder
+
+
+Train = Callable[..., Workspace]
+
+
+@pytest.fixture
+def train(world: Path, tmp_path: Path) -> Train:
+    def ppo(out: str, inputs: dict[str, str], *, stop_at: int | None = None, **watch: Any) -> Workspace:
+        folder = tmp_path / out
+
+        def signalled() -> int | None:
+            lines = list(read_jsonl(folder / "metrics.jsonl")) if (folder / "metrics.jsonl").is_file() else []
+            return 15 if stop_at is not None and any(line["step"] > stop_at for _, line in lines) else None
+
+        work = Workspace(folder, seed=1, stage="ppo", log=EventLog(None), stop_signal=signalled)
+        config = PPOConfig(
+            model="m", examples="e", reward="r", force_reward=True, steps=STEPS, parts=1, prompts=24, max_new=4,
+            length=48, beta=0.0, log_every=1, keep=1, watch=watch,
+            optimizer={"lr": 0.02, "lr_embedding": 0.02},
+        )  # fmt: skip
+        given = {"model": "model", "examples": "examples", "reward": "liked"}
+        found: dict[str, Any] = {field: world / name for field, name in given.items()}
+        found |= {
+            field: {name: world / name} if field == "second" else world / name
+            for field, name in inputs.items()
+        }
+        run(config, found, work)
+        return work
+
+    return ppo
+
+
+def lines(work: Workspace) -> list[dict[str, Any]]:
+    return [line for _, line in read_jsonl(work.path / "metrics.jsonl") if "reward" in line]
+
+
+def test_a_planted_over_optimisation_is_stopped_and_its_best_weights_are_saved(train: Train) -> None:
+    work = train("out", {"second": "disliked"}, every=2)
+    assert lines(work)[-1]["reward"] > lines(work)[0]["reward"] + 0.1
+    stopped = work.summary["stopped"]
+    assert stopped["step"] < STEPS and stopped["back_to"] < stopped["step"] == work.summary["steps"]
+    kept = work.checkpoints / f"step-{stopped['back_to']:08d}" / "model.safetensors"
+    assert kept.is_file(), "the best is kept, though keep = 1"
+    policy = train("same", {"second": "disliked"}, every=2)
+    assert file_hash(policy.path / "model.safetensors") == file_hash(work.path / "model.safetensors")
+    unstopped = train("on", {"second": "disliked"}, every=2, stop=False)
+    assert unstopped.summary.get("stopped") is None and unstopped.summary["steps"] == STEPS
+    assert any("a second one" in line for line in work.lines)
+
+
+def test_a_stop_is_the_same_after_a_resume(train: Train) -> None:
+    straight = train("straight", {"second": "disliked"}, every=2)
+    with pytest.raises(Interrupted):
+        train("broken", {"second": "disliked"}, every=2, stop_at=2)
+    with pytest.raises(Interrupted):  # after the stop was decided, before anything was saved
+        train("broken", {"second": "disliked"}, every=2, stop_at=straight.summary["stopped"]["step"] - 1)
+    broken = train("broken", {"second": "disliked"}, every=2)
+    assert broken.summary["stopped"] == straight.summary["stopped"]
+    assert file_hash(broken.path / "model.safetensors") == file_hash(straight.path / "model.safetensors")
+
+
+def test_a_healthy_run_is_not_stopped(train: Train) -> None:
+    work = train("out", {"second": "other"}, every=2)
+    assert work.summary.get("stopped") is None and work.summary["steps"] == STEPS
+    assert lines(work)[-1]["second"] > lines(work)[0]["second"]
+
+
+def test_gold_is_recorded_and_changes_no_weight(train: Train) -> None:
+    hashes = {}
+    for gold in ("disliked", "other", None):
+        work = train(str(gold), {"second": "other"} | ({"gold": gold} if gold else {}), every=2)
+        hashes[gold] = file_hash(work.path / "model.safetensors")
+        recorded = [line["gold"] for line in lines(work)]
+        assert len(recorded) == len(lines(work)), "without a key, the questions' verifiers are gold"
+    assert len(set(hashes.values())) == 1
+    shown = {name for line in lines(work) for name in line}
+    assert {"reward", "second", "gold", "kl_per_sequence", "response_length"} <= shown
+
+
+def test_grpo_is_watched_too(world: Path, workspace: Workspace) -> None:
+    config = GrpoConfig(
+        model="m", examples="e", steps=4, prompts=6, group=4, max_new=4, length=48, log_every=1
+    )
+    inputs: dict[str, Any] = {name: world / name for name in ("model", "examples")}
+    grpo(config, inputs | {"gold": world / "liked", "second": {"a": world / "disliked"}}, workspace)
+    assert all({"gold", "second", "kl_per_sequence"} <= line.keys() for line in lines(workspace))
+
+
+def curve(second: list[float], *, error: float = 0.1, seed: int = 0) -> list[Window]:
+    drawn = random.Random(seed)
+    return [Window(4 * i, one + drawn.gauss(0, error), error, 0.1 * i) for i, one in enumerate(second)]
+
+
+def test_noise_on_a_plateau_seldom_stops_and_a_fall_always_does() -> None:
+    """Judged at every look of a run, as it happens."""
+
+    def ends(second: list[float], seed: int) -> int | None:
+        seen = curve(second, seed=seed)
+        return next((i for i in range(1, 21) if (found := verdict(seen[:i])) and found.stop), None)
+
+    rising = [i / 10 for i in range(20)]
+    assert not any(ends(rising, seed) for seed in range(50))
+    plateau = [min(i / 5, 1.0) for i in range(20)]
+    assert sum(ends(plateau, seed) is not None for seed in range(100)) <= 20
+    falling = [1 - abs(i - 8) / 8 for i in range(20)]
+    assert all(ends(falling, seed) in range(11, 15) for seed in range(50))
+    best = [verdict(curve(falling, seed=seed)) for seed in range(50)]
+    assert all(one is not None and abs(one.best / 4 - 8) <= 2 for one in best)
+
+
+def test_no_stop_while_the_trained_reward_falls_as_well() -> None:
+    """Then the policy has broken, and advice of other kinds is due."""
+    seen = [Window(one.start, one.second, one.error, -one.start) for one in curve([1.0, 0.5, 0.0])]
+    found = verdict(seen)
+    assert found is not None and found.stop is None and found.best == 0
+
+
+def test_a_window_judges_the_checkpoint_at_its_beginning() -> None:
+    records = [
+        {"step": step, "reward": 1.0, "second": float(step), "second_error": 0.3} for step in (1, 3, 5, 7, 9)
+    ]
+    found = windows([{"step": 1, "loss": 0.0}, *records], 4, 8)
+    assert [(one.start, one.second) for one in found] == [(0, 2.0), (4, 6.0)]
+    assert found[0].error == pytest.approx(0.3 / 2**0.5)

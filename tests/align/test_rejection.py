@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from exnihilo.align.best_of_n import divergence, expected_best
+from exnihilo.align.best_of_n import divergence, expected_best, expected_picked
 from exnihilo.align.rejection import STAGE, RejectionConfig
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
@@ -30,6 +30,22 @@ def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
         assert expected_best(rewards, n) == pytest.approx(sum(best) / len(best))
     with pytest.raises(ValueError, match="at least 7"):
         expected_best(rewards, 7)
+
+
+def test_what_is_picked_by_one_reward_and_worth_by_another_is_the_mean_over_all_subsets() -> None:
+    """Of answers that the first reward likes alike, each is picked as often."""
+    rewards, worth = [0.3, -1.0, 2.0, 0.3, 5.0, 2.0, 2.0], [1.0, 7.0, -2.0, 4.0, 0.5, 3.0, 8.0]
+    for n in range(1, 8):
+        picked = []
+        for subset in itertools.combinations(range(7), n):
+            best = max(rewards[i] for i in subset)
+            equal = [worth[i] for i in subset if rewards[i] == best]
+            picked.append(sum(equal) / len(equal))
+        assert expected_picked(rewards, worth, n) == pytest.approx(sum(picked) / len(picked))
+    many = [random.Random(1).random() for _ in range(4096)]
+    assert expected_picked(many, many, 2048) == pytest.approx(max(many), abs=1e-3)
+    with pytest.raises(ValueError, match="shorter"):
+        expected_picked(rewards, worth[:-1], 2)
 
 
 def test_dpo_8_the_divergence_is_that_of_a_policy_over_a_line() -> None:

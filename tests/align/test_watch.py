@@ -24,7 +24,7 @@ from exnihilo.model.scorer_folder import Scale, save_scorer
 from exnihilo.tokenizer.bpe import train_tokenizer
 from random_rollouts import items, yes_or_no
 
-STEPS = 16
+STEPS = 12
 
 
 @pytest.fixture(scope="module")

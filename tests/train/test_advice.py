@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def rollouts(number: int, **figures: float) -> list[dict[str, Any]]:
     return [{"step": i + 1, **usual, **figures} for i in range(number)]
 
 
+def turning(key: str) -> list[dict[str, Any]]:
+    """The reward that is trained on rises; another rises, and falls."""
+    return [
+        {**one, "reward": i / 40, key: 1 - abs(i - 16) / 16 + (0.05 if i % 2 else -0.05)}
+        for i, one in enumerate(rollouts(40))
+    ]
+
+
 FALLING = [6.0 * 0.97**i + 2 for i in range(60)]
 POLICY = [0.0] * 6
 
@@ -96,6 +105,12 @@ UNHEALTHY: dict[str, tuple[list[dict[str, Any]], Facts, str]] = {
     "entropy_collapses": (
         rollouts(4) + training(POLICY, entropy=lambda i: 0.5 * 0.5**i, kl=0.1), Facts(40), "from 0.5 to 0.016",
     ),
+    "gold_falls": (turning("gold"), Facts(80), "gold reward fell from 0.78 around step .* rose from"),
+    "second_falls": (turning("second"), Facts(80), "second reward fell from 0.78 around step .* rose from"),
+    "answers_grow": (
+        [{**one, "reward": i / 40, "response_length": 20 + i} for i, one in enumerate(rollouts(40))], Facts(40),
+        "from 22 to 57 tokens",
+    ),
 }  # fmt: skip
 
 
@@ -113,6 +128,27 @@ def test_a_rule_says_what_was_seen_and_which_key_to_change(name: str) -> None:
     words = set(re.findall(r"[a-z_]+(?:\.[a-z_]+)?", text))
     assert words & KEYS, f"names no key: {text}"
     assert "\n" not in text and not text.endswith(".")
+
+
+def test_ppos_divergence_is_counted_by_answer() -> None:
+    far = advice.kl_explodes(history(rollouts(5, kl_per_sequence=24.0, response_length=12.0)), Facts(40))
+    assert far is not None and "is 2 nats per token" in far
+    near = advice.kl_explodes(history(rollouts(5, kl_per_sequence=2.0, response_length=12.0)), Facts(40))
+    assert near is None
+
+
+@pytest.mark.parametrize("rule", [advice.gold_falls, advice.second_falls, advice.answers_grow])
+def test_rewards_that_rise_together_or_scatter_are_no_turn(rule: Any) -> None:
+    drawn = random.Random(0)
+    rising = [
+        {**one, "reward": i / 40, "gold": i / 80 + drawn.gauss(0, 0.2), "second": drawn.gauss(0, 0.2),
+         "response_length": 20 + i / 4}
+        for i, one in enumerate(rollouts(40))
+    ]  # fmt: skip
+    made = History()
+    for record in rising:
+        made.add(record)
+        assert rule(made, Facts(40)) is None
 
 
 def test_too_easy_questions_are_told_from_too_hard_ones() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -39,14 +39,30 @@ from exnihilo.recipes.working import working_in
 from exnihilo.train import sft
 
 RESULT = "results.json"
-PAIRS = 500
-ANSWERS = 4096
-ROLLOUTS, WINDOW, PROMPTS = 120, 4, 96
-"""Of PPO: rollouts, how many of them a point of the curve is made of, and answers in each."""
 Record = dict[str, Any]
 
 
-def overoptimisation(folder: Path, seeds: Sequence[int]) -> Record:
+@dataclass(frozen=True)
+class Size:
+    """How large the experiment is.
+
+    Attributes:
+        steps: of tuning the policy that all begins with.
+        pairs: what gold compared for each of the two reward models.
+        answers: what the best of n are picked from.
+        rollouts, prompts: of PPO, and the answers in each.
+        window: rollouts that a point of its curve is made of.
+    """
+
+    steps: int = 300
+    pairs: int = 500
+    answers: int = 4096
+    rollouts: int = 120
+    prompts: int = 96
+    window: int = 4
+
+
+def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = None) -> Record:
     """Make what is missing of each seed in `folder`, then results.json and report.html; returns what the first holds.
 
     Killed, it continues when called again, and with more seeds makes those only. Raises Refused (another process
@@ -54,37 +70,32 @@ def overoptimisation(folder: Path, seeds: Sequence[int]) -> Record:
     """
     from exnihilo.lab.overoptimisation_page import render
 
-    folder = folder.absolute()
+    folder, size = folder.absolute(), size or Size()
     with working_in(folder) as stopped:
         if any((folder / name).exists() for name in ("recipe.yaml", "run.json", "question.json")):
             raise Refused(f"{folder}: holds something else; give another folder with --run")
         found = {}
         for number, seed in enumerate(seeds, start=1):
             EventLog(folder).write("lab", "run", message=f"seed {seed}, {number} of {len(seeds)}")
-            made = _make(folder / f"seed={seed}", seed, stopped)
-            found[str(seed)] = measure(made)
-        result = {"schema": 1, "seeds": found, "kept": _over_seeds(found)}
+            made = _make(folder / f"seed={seed}", seed, size, stopped)
+            found[str(seed)] = measure(made, size.window)
+        result = {"schema": 1, "size": asdict(size), "seeds": found, "kept": _over_seeds(found)}
         write_json(folder / RESULT, result)
         write_atomic(folder / "report.html", render(result))
     return result
 
 
-def _make(folder: Path, seed: int, stopped: Callable[[], int | None]) -> dict[str, Path]:
+def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]) -> dict[str, Path]:
     """All artifacts of a seed."""
     made: dict[str, Path] = {}
 
-    def make(stage: Stage, name: str, values: Record, **inputs: str) -> None:
+    def make(stage: Stage, name: str, values: Record, **inputs: str | list[str]) -> None:
         if (number := stopped()) is not None:
             raise Interrupted(number)
-        references: Record = {
-            field: [given] if field == "second" else given for field, given in inputs.items()
-        }
-        if stage is BEST_OF:
-            references = dict(inputs)
-        config: Config = validate(stage.config, values | references, where=name)
+        config: Config = validate(stage.config, values | inputs, where=name)
         given: Inputs = {
-            field: {path: made[path]} if isinstance(references[field], list) else made[path]
-            for field, path in inputs.items()
+            field: made[found] if isinstance(found, str) else {one: made[one] for one in found}
+            for field, found in inputs.items()
         }
         made[name] = build(stage, config, given, folder / name, seed=seed).path
 
@@ -92,12 +103,12 @@ def _make(folder: Path, seed: int, stopped: Callable[[], int | None]) -> dict[st
     make(START, "start", {"world": seed})
     rates = {"lr": 0.03, "lr_embedding": 0.02}
     make(
-        sft.STAGE, "policy", {"steps": 300, "rows": 8, "length": LENGTH, "optimizer": rates},
+        sft.STAGE, "policy", {"steps": size.steps, "rows": 8, "length": LENGTH, "optimizer": rates},
         model="start", examples="world",
     )  # fmt: skip
     for half in ("proxy", "second"):
         make(
-            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": PAIRS, "half": half},
+            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": size.pairs, "half": half},
             model="policy", examples="world",
         )  # fmt: skip
         make(
@@ -105,18 +116,20 @@ def _make(folder: Path, seed: int, stopped: Callable[[], int | None]) -> dict[st
             model="policy", examples=f"{half}-pairs",
         )  # fmt: skip
     make(
-        BEST_OF, "answers", {"world": seed, "answers": ANSWERS},
+        BEST_OF, "answers", {"world": seed, "answers": size.answers},
         model="policy", examples="world", proxy="proxy", second="second",
     )  # fmt: skip
     values: Record = {
-        "steps": 2 * ROLLOUTS, "prompts": PROMPTS, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
-        "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": WINDOW},
+        "steps": 2 * size.rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
+        "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
     }  # fmt: skip
-    make(watched_ppo(seed), "ppo", values, model="policy", examples="world", reward="proxy", second="second")
+    make(
+        watched_ppo(seed), "ppo", values, model="policy", examples="world", reward="proxy", second=["second"]
+    )
     return made
 
 
-def measure(made: dict[str, Path]) -> Record:
+def measure(made: dict[str, Path], window: int) -> Record:
     """The curves of a seed with their fits, and where the stop lands. Gold is what was gained, in standard deviations
     over the answers that the policy begins with; proxy and second are on the scale of their reward models."""
     answers = [row for _, row in read_jsonl(made["answers"] / "answers.jsonl")]
@@ -136,10 +149,11 @@ def measure(made: dict[str, Path]) -> Record:
         for n in (2**k for k in range(int(math.log2(len(answers))) - 1))
     ]
     records = [row for _, row in read_jsonl(made["ppo"] / "metrics.jsonl") if "gold" in row]
-    points = _windows(records, 2 * WINDOW, start, spread)
+    every = 2 * window
+    points = _windows(records, every, start, spread)
     return {
         "best_of_n": {"points": best, "fit": _fitted("best_of_n", best)},
-        "rl": {"points": points, "fit": _fitted("rl", points), "stop": _stop(records, points)},
+        "rl": {"points": points, "fit": _fitted("rl", points), "stop": _stop(records, points, every)},
     }
 
 
@@ -165,10 +179,9 @@ def _fitted(form: str, points: Sequence[Record]) -> Record:
     return asdict(fit) | {"peak": fit.peak}
 
 
-def _stop(records: Sequence[Record], points: Sequence[Record]) -> Record:
+def _stop(records: Sequence[Record], points: Sequence[Record], every: int) -> Record:
     """Where the rule would have stopped, and what the gold reward of the weights that it goes back to is worth beside
     the best of all."""
-    every = 2 * WINDOW
     seen = windows(records, every, len(points) * every)
     said = next((v for k in range(1, len(seen) + 1) if (v := verdict(seen[:k])) and v.stop), None)
     back = points[-1] if said is None else next(one for one in points if one["step"] == said.best)

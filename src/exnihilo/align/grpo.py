@@ -242,7 +242,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         add_lora(model, config.lora, derive(work.seed, "lora"))
         reference = model
     Renderer(tokenizer).check()
-    watched = watch(config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1)
+    watched, early_stop = watch(config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1)
 
     def record(
         step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
@@ -276,7 +276,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         record=record,
     )
     objective = PolicyGradient(config.beta, config.clip_low, config.clip_high, reference)
-    result = fit(model, objective, source, _with_rate(config, model.config.width), work, watch=watched)
+    result = fit(model, objective, source, _with_rate(config, model.config.width), work, watch=early_stop)
     save_tuned(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")

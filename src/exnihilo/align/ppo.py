@@ -302,7 +302,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     settings = config.model_copy(update={"optimizer": optimizer})
     model = ActorCritic(policy, critic)
     each = config.epochs * config.parts
-    watched = watch(
+    watched, early_stop = watch(
         config.watch, inputs, work, tokenizer, items, rollouts=config.steps // each, steps_per_rollout=each,
         unended=config.unended, gold=gold,
     )  # fmt: skip
@@ -343,7 +343,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
         record=record,
     )
     objective = ClippedPolicyAndValue(config.clip_ratio, config.clip_value, config.value_weight)
-    result = fit(model, objective, source, settings, work, watch=watched)
+    result = fit(model, objective, source, settings, work, watch=early_stop)
     save_tuned(policy, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(

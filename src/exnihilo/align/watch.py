@@ -48,26 +48,14 @@ class Window:
     reward: float
 
 
-class Watch:
-    """A second reward and a gold reward, asked about every rollout; and when to stop, by the second alone.
+class SecondAndGold:
+    """Two rewards that nothing is trained on, asked about every rollout."""
 
-    `every`: steps between looks, a multiple of a rollout's. Records of rollouts are read back from metrics.jsonl, so
-    that a resumed run decides as one that was not killed.
-    """
-
-    def __init__(
-        self,
-        work: Workspace,
-        *,
-        second: RewardSource | None,
-        gold: RewardSource | None,
-        every: int,
-        stop: bool = True,
-    ) -> None:
-        self.work, self.second, self.gold, self.every, self.stop = work, second, gold, every, stop
+    def __init__(self, second: RewardSource | None, gold: RewardSource | None, work: Workspace) -> None:
+        self.second, self.gold, self.work = second, gold, work
 
     def figures(self, responses: Sequence[Response]) -> dict[str, float]:
-        """Means of the second and of the gold reward, where there are, over the responses that they can judge."""
+        """Their means, where there are such rewards, over the responses that they can judge."""
         found: dict[str, float] = {}
         scores = _known(self.second, responses)
         if len(scores) > 1:
@@ -79,12 +67,24 @@ class Watch:
             self.work.event("unwatched", message=f"the gold reward is no longer watched: {error}")
         return found | ({"gold": fmean(values)} if values else {})
 
+
+class EarlyStop:
+    """A `Watch` that goes by the second reward alone.
+
+    It reads the records of rollouts back from metrics.jsonl, so that a resumed run decides as one that was not killed.
+
+    Args:
+        every: steps between looks, a multiple of a rollout's.
+    """
+
+    def __init__(self, work: Workspace, every: int) -> None:
+        self.work, self.every = work, every
+
     def __call__(self, done: int) -> Verdict | None:
-        """What the rollouts so far say; None without a second reward."""
+        """What the rollouts so far say; None where the second reward could judge none."""
         path = self.work.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found = verdict(windows(map(json.loads, lines), self.every, done))
-        return found if found is None or self.stop else Verdict(found.best, found.score)
+        return verdict(windows(map(json.loads, lines), self.every, done))
 
 
 def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Window]:
@@ -141,8 +141,9 @@ def watch(
     steps_per_rollout: int = 1,
     unended: float = 0.0,
     gold: RewardSource | None = None,
-) -> Watch:
-    """The watch of a run of so many `rollouts`, from its config and its inputs `reward`, `second` and `gold`.
+) -> tuple[SecondAndGold, EarlyStop | None]:
+    """What watches a run of so many `rollouts`, and what may stop it: from its config and its inputs `reward`, `second`
+    and `gold`.
 
     Raises Refused for a reward model that read another tokenizer's ids.
     """
@@ -154,7 +155,8 @@ def watch(
     if gold is None and "reward" in inputs and all("verifier" in item for item in items):
         gold = Verified()
     every = config.every or max(1, round(rollouts / LOOKS))
-    return Watch(work, second=second, gold=gold, every=every * steps_per_rollout, stop=config.stop)
+    stop = EarlyStop(work, every * steps_per_rollout) if second is not None and config.stop else None
+    return SecondAndGold(second, gold, work), stop
 
 
 def _folders(given: Path | dict[str, Path] | None) -> list[Path]:

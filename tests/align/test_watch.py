@@ -53,7 +53,9 @@ Train = Callable[..., Workspace]
 
 @pytest.fixture
 def train(world: Path, tmp_path: Path) -> Train:
-    def ppo(out: str, inputs: dict[str, str], *, stop_at: int | None = None, **watch: Any) -> Workspace:
+    def ppo(
+        out: str, inputs: dict[str, str], *, stop_at: int | None = None, lr: float = 0.02, **watch: Any
+    ) -> Workspace:
         folder = tmp_path / out
 
         def signalled() -> int | None:
@@ -64,7 +66,7 @@ def train(world: Path, tmp_path: Path) -> Train:
         config = PPOConfig(
             model="m", examples="e", reward="r", force_reward=True, steps=STEPS, parts=1, prompts=24, max_new=4,
             length=48, beta=0.0, log_every=1, keep=1, watch=watch,
-            optimizer={"lr": 0.02, "lr_embedding": 0.02},
+            optimizer={"lr": lr, "lr_embedding": lr},
         )  # fmt: skip
         given = {"model": "model", "examples": "examples", "reward": "liked"}
         found: dict[str, Any] = {field: world / name for field, name in given.items()}
@@ -96,7 +98,7 @@ def test_a_planted_over_optimisation_is_stopped_and_its_best_weights_are_saved(t
     )
     unstopped = train("on", {"second": "disliked"}, every=2, stop=False)
     assert unstopped.summary.get("stopped") is None and unstopped.summary["steps"] == STEPS
-    assert any("a second one" in line for line in work.lines)
+    assert any("a second reward" in line for line in work.lines)
 
 
 def test_a_stop_is_the_same_after_a_resume(train: Train) -> None:
@@ -111,7 +113,8 @@ def test_a_stop_is_the_same_after_a_resume(train: Train) -> None:
 
 
 def test_a_healthy_run_is_not_stopped(train: Train) -> None:
-    work = train("out", {"second": "other"}, every=2)
+    """It still learns at its end."""
+    work = train("out", {"second": "other"}, every=2, lr=0.003)
     assert work.summary.get("stopped") is None and work.summary["steps"] == STEPS
     assert lines(work)[-1]["second"] > lines(work)[0]["second"]
 
@@ -142,28 +145,31 @@ def curve(second: list[float], *, error: float = 0.1, seed: int = 0) -> list[Win
     return [Window(4 * i, one + drawn.gauss(0, error), error, 0.1 * i) for i, one in enumerate(second)]
 
 
-def test_noise_on_a_plateau_seldom_stops_and_a_fall_always_does() -> None:
-    """Judged at every look of a run, as it happens."""
+def ends(second: list[float], seed: int, error: float = 0.05) -> tuple[int, int] | None:
+    """At which look the rule stops, judged at every look as it happens, and to which window it goes back."""
+    seen = curve(second, seed=seed, error=error)
+    for i in range(1, len(seen) + 1):
+        found = verdict(seen[:i])
+        if found and found.stop:
+            return i, found.best // 4
+    return None
 
-    def ends(second: list[float], seed: int) -> int | None:
-        seen = curve(second, seed=seed)
-        return next((i for i in range(1, 21) if (found := verdict(seen[:i])) and found.stop), None)
 
+def test_what_rises_is_not_stopped_and_what_turns_is() -> None:
     rising = [i / 10 for i in range(20)]
-    assert not any(ends(rising, seed) for seed in range(50))
+    assert not any(ends(rising, seed) for seed in range(100))
+    turning = [1 - abs(i - 8) / 8 for i in range(20)]
+    for seed in range(100):
+        found = ends(turning, seed)
+        assert found is not None and 12 <= found[0] <= 15 and abs(found[1] - 8) <= 2
+
+
+def test_a_plateau_is_left_at_its_beginning() -> None:
+    """The gold reward may have turned while the second one stands still."""
     plateau = [min(i / 5, 1.0) for i in range(20)]
-    assert sum(ends(plateau, seed) is not None for seed in range(100)) <= 20
-    falling = [1 - abs(i - 8) / 8 for i in range(20)]
-    assert all(ends(falling, seed) in range(11, 15) for seed in range(50))
-    best = [verdict(curve(falling, seed=seed)) for seed in range(50)]
-    assert all(one is not None and abs(one.best / 4 - 8) <= 2 for one in best)
-
-
-def test_no_stop_while_the_trained_reward_falls_as_well() -> None:
-    """Then the policy has broken, and advice of other kinds is due."""
-    seen = [Window(one.start, one.second, one.error, -one.start) for one in curve([1.0, 0.5, 0.0])]
-    found = verdict(seen)
-    assert found is not None and found.stop is None and found.best == 0
+    found = [ends(plateau, seed) for seed in range(100)]
+    assert sum(one is not None for one in found) > 90
+    assert all(one[1] >= 4 for one in found if one) and sum(one[1] <= 8 for one in found if one) > 75
 
 
 def test_a_window_judges_the_checkpoint_at_its_beginning() -> None:

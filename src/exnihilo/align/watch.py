@@ -1,9 +1,9 @@
 """Watching a policy for over-optimisation: the reward that it is trained on rises, and what was meant by it falls.
 
 A reward model that learned from other comparisons makes other mistakes. What the policy finds in the mistakes of the
-one, the other does not see: its score of the same answers rises as long as the policy gets better, and falls when it
-only gets better at deceiving the first (the turn of arXiv 2210.10760). That needs no gold reward, which is recorded and
-never read.
+one, the other does not see: its score of the same answers rises as long as the policy gets better, and stands still or
+falls when it only gets better at deceiving the first (the turn of arXiv 2210.10760). That needs no gold reward, which
+is recorded and never read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.train.early_stopping import Verdict
 
 LOOKS = 20
-PATIENCE = 2
-"""Looks in a row that have to find the score fallen."""
-SIGMAS = 2.0
-"""Standard errors of a difference that a fall has to exceed."""
+PATIENCE = 4
+"""Looks without a rise that end a training: a fifth of it, where it is as long as was planned."""
 
 
 @dataclass(frozen=True)
@@ -108,25 +106,26 @@ def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Wi
 
 
 def verdict(seen: Sequence[Window]) -> Verdict | None:
-    """The best window, and why to stop: the second reward of the last `PATIENCE` windows is below the best one's by
-    more than `SIGMAS` standard errors each, while the reward that is trained on is above. None without windows."""
+    """The best window, and why to stop: none of the `PATIENCE` after it has a higher second reward.
+
+    Higher means by more than the standard error of the difference. Of windows that are alike the first is the best:
+    what moved less for the same is safer. None without windows.
+    """
     if not seen:
         return None
-    best = max(seen, key=lambda one: one.second)
-    after = [one for one in seen if one.start > best.start][-PATIENCE:]
-    fallen = len(after) == PATIENCE and all(
-        best.second - one.second > SIGMAS * math.hypot(best.error, one.error) and one.reward > best.reward
-        for one in after
-    )
-    if not fallen:
+    place = 0
+    for i, one in enumerate(seen):
+        if one.second - seen[place].second > math.hypot(one.error, seen[place].error):
+            place = i
+    best, last = seen[place], seen[-1]
+    if len(seen) - 1 - place < PATIENCE:
         return Verdict(best.start, best.second)
-    last = after[-1]
     return Verdict(
         best.start,
         best.second,
-        f"the reward that is trained on rose from {best.reward:.2f} to {last.reward:.2f}, but a second one, which "
-        f"learned from other comparisons, fell from {best.second:.2f} to {last.second:.2f}: the policy gets better at "
-        "what the first got wrong, and no longer at what was meant",
+        f"a second reward, which learned from other comparisons, went from {best.second:.2f} to {last.second:.2f} "
+        f"since step {best.start} while the one that is trained on went from {best.reward:.2f} to {last.reward:.2f}: "
+        "what the policy still learns only pleases the first",
     )
 
 

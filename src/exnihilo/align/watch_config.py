@@ -42,7 +42,7 @@ class WatchConfig(Config):
     )
     stop: bool = Field(
         default=True,
-        description="stop where the second reward has fallen, and keep the weights that it liked best",
+        description="stop where the second reward has not risen for four looks, and keep the weights it liked best",
         json_schema_extra=why(
             "true: beyond the best the answers get worse while the reward goes on rising; without a second reward "
             "nothing stops (arXiv 2210.10760)",

@@ -55,10 +55,10 @@ class Size:
     """
 
     steps: int = 300
-    pairs: int = 500
+    pairs: int = 400
     answers: int = 4096
-    rollouts: int = 120
-    prompts: int = 96
+    rollouts: int = 80
+    prompts: int = 64
     window: int = 4
 
 
@@ -112,7 +112,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
             model="policy", examples="world",
         )  # fmt: skip
         make(
-            reward.STAGE, half, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
+            reward.STAGE, half, {"epochs": 8, "rows": 8, "length": 2 * LENGTH},
             model="policy", examples=f"{half}-pairs",
         )  # fmt: skip
     make(
@@ -122,6 +122,8 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
     values: Record = {
         "steps": 2 * size.rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
         "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
+        "optimizer": {"lr": 0.008, "lr_embedding": 0.004},
+        "schedule": {"kind": "constant", "warmup": 0.05},
     }  # fmt: skip
     make(
         watched_ppo(seed), "ppo", values, model="policy", examples="world", reward="proxy", second=["second"]

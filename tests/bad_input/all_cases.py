@@ -75,7 +75,7 @@ GROUPS = [
     Group(
         "Altered artifacts", "An input is compared with its hashes before it is used.", bad_artifacts.CASES
     ),
-    Group("Looks and experiments", "Of `explain`, `tokens show` and `lab compare`.", bad_looks.CASES),
+    Group("Looks and experiments", "Of `explain`, `tokens show` and `lab`.", bad_looks.CASES),
     Group("This machine", "Ports, folders, space and memory.", bad_machine.CASES),
 ]
 CASES = [case for group in GROUPS for case in group.cases]

@@ -74,4 +74,10 @@ CASES = [
         2,
         "error: --seeds: got 0; allowed: int ≥ 1 (3 or more tell something)",
     ),
+    Case(
+        "A study without seeds",
+        "lab overoptimisation --seeds 0",
+        2,
+        "error: --seeds: got 0; allowed: int ≥ 1",
+    ),
 ]

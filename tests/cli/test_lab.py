@@ -1,4 +1,4 @@
-"""`exnihilo lab compare` as a command: plans, errors, warnings."""
+"""`exnihilo lab` as a command: plans, errors, warnings."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def test_a_dry_run_shows_what_is_shared_and_writes_nothing(call: Call, here: Pat
         "    name=adamw,seed=2: base, sft, longer, aligned, scores",
     ]
     assert not list(here.iterdir())
+
+
+def test_a_dry_run_of_a_study_says_what_is_missing(call: Call, here: Path) -> None:
+    words = ("lab", "overoptimisation", "--seeds", 1, "--seed", 4, "--run", "x", "--dry-run")
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "x",
+        "    seed=4: world, start, policy, proxy-pairs, proxy, second-pairs, second, answers, ppo",
+    ]
+    (here / "x" / "seed=4" / "world").mkdir(parents=True)
+    assert json.loads(call(*words, "--json")[1])["missing"]["seed=4"][0] == "start"
 
 
 def test_a_dry_run_says_where_steps_will_be_set(call: Call) -> None:

@@ -102,6 +102,7 @@ def overoptimisation(
     seeds: Annotated[int, Parameter(help="worlds, each with a gold reward and models of its own")] = 3,
     run: Annotated[Path, Parameter(help="folder")] = Path("runs/lab/overoptimisation"),
     seed: Annotated[int, Parameter(help="the first seed")] = 1,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Gold and proxy reward against √KL, for best-of-n and PPO, and where the early stop lands.
@@ -111,10 +112,21 @@ def overoptimisation(
     for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
         if value < least:
             raise ConfigError(f"--{name}: got {value}; allowed: int ≥ {least}")
+    from exnihilo.lab.overoptimisation import missing
     from exnihilo.lab.overoptimisation import overoptimisation as study
     from exnihilo.lab.overoptimisation_page import table
 
-    result = study(run, range(seed, seed + seeds))
+    chosen = range(seed, seed + seeds)
+    if dry_run:
+        plan = missing(run, chosen)
+        lines = [f"    {name}: {', '.join(lacks) or 'all there'}" for name, lacks in plan.items()]
+        print(
+            json_module.dumps({"run": shown(run), "missing": plan}, indent=2)
+            if json
+            else "\n".join([shown(run), *lines])
+        )
+        return
+    result = study(run, chosen)
     if json:
         print(json_module.dumps(result, indent=2, ensure_ascii=False))
     else:

@@ -40,6 +40,10 @@ from exnihilo.train import sft
 
 RESULT = "results.json"
 Record = dict[str, Any]
+ARTIFACTS = (
+    "world", "start", "policy", "proxy-pairs", "proxy", "second-pairs", "second", "answers", "ppo",
+)  # fmt: skip
+"""What is made for a seed, in this order."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class Size:
     """
 
     steps: int = 300
-    pairs: int = 400
+    pairs: int = 1000
     answers: int = 4096
-    rollouts: int = 80
+    rollouts: int = 100
     prompts: int = 64
     window: int = 4
 
@@ -83,6 +87,14 @@ def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = Non
         write_json(folder / RESULT, result)
         write_atomic(folder / "report.html", render(result))
     return result
+
+
+def missing(folder: Path, seeds: Sequence[int]) -> dict[str, list[str]]:
+    """For each seed's folder the artifacts that are not there yet."""
+    return {
+        f"seed={seed}": [name for name in ARTIFACTS if not (folder / f"seed={seed}" / name).is_dir()]
+        for seed in seeds
+    }
 
 
 def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]) -> dict[str, Path]:
@@ -112,7 +124,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
             model="policy", examples="world",
         )  # fmt: skip
         make(
-            reward.STAGE, half, {"epochs": 8, "rows": 8, "length": 2 * LENGTH},
+            reward.STAGE, half, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
             model="policy", examples=f"{half}-pairs",
         )  # fmt: skip
     make(
@@ -122,7 +134,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
     values: Record = {
         "steps": 2 * size.rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
         "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
-        "optimizer": {"lr": 0.008, "lr_embedding": 0.004},
+        "optimizer": {"lr": 0.004, "lr_embedding": 0.002},
         "schedule": {"kind": "constant", "warmup": 0.05},
     }  # fmt: skip
     make(

@@ -142,14 +142,16 @@ def test_grpo_is_watched_too(world: Path, workspace: Workspace) -> None:
 
 def curve(second: list[float], *, error: float = 0.1, seed: int = 0) -> list[Window]:
     drawn = random.Random(seed)
-    return [Window(4 * i, one + drawn.gauss(0, error), error, 0.1 * i) for i, one in enumerate(second)]
+    return [
+        Window(4 * i, one + drawn.gauss(0, error), error, 0.1 * i, 0.1 * i) for i, one in enumerate(second)
+    ]
 
 
 def ends(second: list[float], seed: int, error: float = 0.05) -> tuple[int, int] | None:
     """At which look the rule stops, judged at every look as it happens, and to which window it goes back."""
     seen = curve(second, seed=seed, error=error)
     for i in range(1, len(seen) + 1):
-        found = verdict(seen[:i])
+        found = verdict(seen[:i], 0.05)
         if found and found.stop:
             return i, found.best // 4
     return None
@@ -170,6 +172,13 @@ def test_a_plateau_is_left_at_its_beginning() -> None:
     found = [ends(plateau, seed) for seed in range(100)]
     assert sum(one is not None for one in found) > 90
     assert all(one[1] >= 4 for one in found if one) and sum(one[1] <= 8 for one in found if one) > 75
+
+
+def test_a_second_reward_that_shares_the_mistakes_is_stopped_by_what_the_distance_costs() -> None:
+    """It rises ever more slowly, and the policy goes ever faster."""
+    seen = [Window(i, 1 - 0.5**i, 0.02, 1.0 * i, 0.2 * i * i) for i in range(12)]
+    assert (found := verdict(seen, 0.05)) is not None and found.stop and found.best in (3, 4)
+    assert (found := verdict(seen[:7], 0.0)) is not None and found.stop is None
 
 
 def test_a_window_judges_the_checkpoint_at_its_beginning() -> None:

@@ -2,8 +2,9 @@
 
 A reward model that learned from other comparisons makes other mistakes. What the policy finds in the mistakes of the
 one, the other does not see: its score of the same answers rises as long as the policy gets better, and stands still or
-falls when it only gets better at deceiving the first (the turn of arXiv 2210.10760). That needs no gold reward, which
-is recorded and never read.
+falls when it only gets better at deceiving the first (the turn of arXiv 2210.10760). Mistakes that they share, it does
+not see either; but neither is trusted far from the answers it learned from, so that each nat of divergence has to bring
+something. That needs no gold reward, which is recorded and never read.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Window:
         start: steps done at the beginning.
         second, error: the second reward's mean, and its standard error.
         reward: of what is trained on.
+        kl: from the reference, in nats an answer.
     """
 
     start: int
     second: float
     error: float
     reward: float
+    kl: float
 
 
 class SecondAndGold:
@@ -73,16 +76,17 @@ class EarlyStop:
 
     Args:
         every: steps between looks, a multiple of a rollout's.
+        price: what a nat has to bring.
     """
 
-    def __init__(self, work: Workspace, every: int) -> None:
-        self.work, self.every = work, every
+    def __init__(self, work: Workspace, every: int, price: float) -> None:
+        self.work, self.every, self.price = work, every, price
 
     def __call__(self, done: int) -> Verdict | None:
         """What the rollouts so far say; None where the second reward could judge none."""
         path = self.work.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return verdict(windows(map(json.loads, lines), self.every, done))
+        return verdict(windows(map(json.loads, lines), self.every, done), self.price)
 
 
 def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Window]:
@@ -100,32 +104,36 @@ def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Wi
             fmean(one["second"] for one in part),
             math.sqrt(sum(one["second_error"] ** 2 for one in part)) / len(part),
             fmean(one["reward"] for one in part),
+            fmean(one.get("kl_per_sequence", 0.0) for one in part),
         )
         for number, part in sorted(parts.items())
     ]
 
 
-def verdict(seen: Sequence[Window]) -> Verdict | None:
-    """The best window, and why to stop: none of the `PATIENCE` after it has a higher second reward.
+def verdict(seen: Sequence[Window], price: float) -> Verdict | None:
+    """The best window, and why to stop: none of the `PATIENCE` after it has a higher score.
 
-    Higher means by more than the standard error of the difference. Of windows that are alike the first is the best:
-    what moved less for the same is safer. None without windows.
+    A window's score is its second reward less `price` for each nat; higher means by more than the standard error of the
+    difference. Of windows that are alike the first is the best: what moved less for the same is safer. None without
+    windows.
     """
     if not seen:
         return None
+    scores = [one.second - price * one.kl for one in seen]
     place = 0
     for i, one in enumerate(seen):
-        if one.second - seen[place].second > math.hypot(one.error, seen[place].error):
+        if scores[i] - scores[place] > math.hypot(one.error, seen[place].error):
             place = i
     best, last = seen[place], seen[-1]
     if len(seen) - 1 - place < PATIENCE:
-        return Verdict(best.start, best.second)
+        return Verdict(best.start, scores[place])
     return Verdict(
         best.start,
-        best.second,
-        f"a second reward, which learned from other comparisons, went from {best.second:.2f} to {last.second:.2f} "
-        f"since step {best.start} while the one that is trained on went from {best.reward:.2f} to {last.reward:.2f}: "
-        "what the policy still learns only pleases the first",
+        scores[place],
+        f"since step {best.start} the reward that is trained on went from {best.reward:.2f} to {last.reward:.2f}, a "
+        f"second one, which learned from other comparisons, from {best.second:.2f} to {last.second:.2f}, and the KL "
+        f"from {best.kl:.1f} to {last.kl:.1f} nats an answer: what the policy still learns pleases the first alone, or "
+        "moves it further than it is worth",
     )
 
 
@@ -154,7 +162,9 @@ def watch(
     if gold is None and "reward" in inputs and all("verifier" in item for item in items):
         gold = Verified()
     every = config.every or max(1, round(rollouts / LOOKS))
-    stop = EarlyStop(work, every * steps_per_rollout) if second is not None and config.stop else None
+    stop = None
+    if second is not None and config.stop:
+        stop = EarlyStop(work, every * steps_per_rollout, config.price)
     return SecondAndGold(second, gold, work), stop
 
 

@@ -42,10 +42,21 @@ class WatchConfig(Config):
     )
     stop: bool = Field(
         default=True,
-        description="stop where the second reward has not risen for four looks, and keep the weights it liked best",
+        description="stop where the second reward, less the price of the KL, has not risen for four looks, and keep the "
+        "weights from before",
         json_schema_extra=why(
             "true: beyond the best the answers get worse while the reward goes on rising; without a second reward "
             "nothing stops (arXiv 2210.10760)",
             example="false",
+        ),
+    )
+    price: float = Field(
+        default=0.05,
+        ge=0,
+        description="what a nat of KL to the reference, of an answer, has to bring in second reward to be worth it",
+        json_schema_extra=why(
+            "0.05 standard deviations of the reward model's scores, as beta takes: two reward models share mistakes "
+            "that only the distance tells of. 0 goes by the second reward alone",
+            example="0.02",
         ),
     )

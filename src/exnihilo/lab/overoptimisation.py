@@ -18,6 +18,7 @@ from typing import Any
 from exnihilo.align import reward
 from exnihilo.align.best_of_n import divergence, expected_picked
 from exnihilo.align.watch import verdict, windows
+from exnihilo.align.watch_config import WatchConfig
 from exnihilo.core.build import build
 from exnihilo.core.config import Config, validate
 from exnihilo.core.errors import Interrupted, Refused
@@ -196,8 +197,9 @@ def _fitted(form: str, points: Sequence[Record]) -> Record:
 def _stop(records: Sequence[Record], points: Sequence[Record], every: int) -> Record:
     """Where the rule would have stopped, and what the gold reward of the weights that it goes back to is worth beside
     the best of all."""
+    price = WatchConfig().price
     seen = windows(records, every, len(points) * every)
-    said = next((v for k in range(1, len(seen) + 1) if (v := verdict(seen[:k])) and v.stop), None)
+    said = next((v for k in range(1, len(seen) + 1) if (v := verdict(seen[:k], price)) and v.stop), None)
     back = points[-1] if said is None else next(one for one in points if one["step"] == said.best)
     peak = max(points, key=lambda one: float(one["gold"]))
     return {

@@ -42,8 +42,8 @@ class WatchConfig(Config):
     )
     stop: bool = Field(
         default=True,
-        description="stop where the second reward, less the price of the KL, has not risen for four looks, and keep the "
-        "weights from before",
+        description="stop where the second reward, less the price of the KL, has not risen for four looks, and keep "
+        "the weights from before",
         json_schema_extra=why(
             "true: beyond the best the answers get worse while the reward goes on rising; without a second reward "
             "nothing stops (arXiv 2210.10760)",

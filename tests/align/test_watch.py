@@ -98,7 +98,7 @@ def test_a_planted_over_optimisation_is_stopped_and_its_best_weights_are_saved(t
     )
     unstopped = train("on", {"second": "disliked"}, every=2, stop=False)
     assert unstopped.summary.get("stopped") is None and unstopped.summary["steps"] == STEPS
-    assert any("a second reward" in line for line in work.lines)
+    assert any("a second one" in line for line in work.lines)
 
 
 def test_a_stop_is_the_same_after_a_resume(train: Train) -> None:

@@ -15,7 +15,6 @@ from exnihilo.align.grpo import GrpoConfig, grpo
 from exnihilo.align.ppo import PPOConfig, run
 from exnihilo.align.watch import Window, verdict, windows
 from exnihilo.core.errors import Interrupted
-from exnihilo.core.events import EventLog
 from exnihilo.core.files import file_hash
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.core.workspace import Workspace
@@ -24,6 +23,7 @@ from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import Scale, save_scorer
 from exnihilo.tokenizer.bpe import train_tokenizer
 from random_rollouts import items, yes_or_no
+from stopped_runs import workspace_until
 
 STEPS = 12
 
@@ -56,13 +56,7 @@ def train(world: Path, tmp_path: Path) -> Train:
     def ppo(
         out: str, inputs: dict[str, str], *, stop_at: int | None = None, lr: float = 0.02, **watch: Any
     ) -> Workspace:
-        folder = tmp_path / out
-
-        def signalled() -> int | None:
-            lines = list(read_jsonl(folder / "metrics.jsonl")) if (folder / "metrics.jsonl").is_file() else []
-            return 15 if stop_at is not None and any(line["step"] > stop_at for _, line in lines) else None
-
-        work = Workspace(folder, seed=1, stage="ppo", log=EventLog(None), stop_signal=signalled)
+        work = workspace_until(tmp_path / out, stop_at)
         config = PPOConfig(
             model="m", examples="e", reward="r", force_reward=True, steps=STEPS, parts=1, prompts=24, max_new=4,
             length=48, beta=0.0, log_every=1, keep=1, watch=watch,
@@ -104,9 +98,9 @@ def test_a_planted_over_optimisation_is_stopped_and_its_best_weights_are_saved(t
 def test_a_stop_is_the_same_after_a_resume(train: Train) -> None:
     straight = train("straight", {"second": "disliked"}, every=2)
     with pytest.raises(Interrupted):
-        train("broken", {"second": "disliked"}, every=2, stop_at=2)
+        train("broken", {"second": "disliked"}, every=2, stop_at=3)
     with pytest.raises(Interrupted):  # after the stop was decided, before anything was saved
-        train("broken", {"second": "disliked"}, every=2, stop_at=straight.summary["stopped"]["step"] - 1)
+        train("broken", {"second": "disliked"}, every=2, stop_at=straight.summary["stopped"]["step"])
     broken = train("broken", {"second": "disliked"}, every=2)
     assert broken.summary["stopped"] == straight.summary["stopped"]
     assert file_hash(broken.path / "model.safetensors") == file_hash(straight.path / "model.safetensors")

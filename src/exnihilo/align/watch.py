@@ -104,7 +104,8 @@ def windows(records: Iterable[dict[str, Any]], every: int, done: int) -> list[Wi
             fmean(one["second"] for one in part),
             math.sqrt(sum(one["second_error"] ** 2 for one in part)) / len(part),
             fmean(one["reward"] for one in part),
-            fmean(one.get("kl_per_sequence", 0.0) for one in part),
+            # A rollout that nothing is learned from has none.
+            fmean([one["kl_per_sequence"] for one in part if "kl_per_sequence" in one] or [0.0]),
         )
         for number, part in sorted(parts.items())
     ]

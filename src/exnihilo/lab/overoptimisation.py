@@ -1,7 +1,7 @@
 """How a learned reward is over-optimised: gold and proxy reward against √KL, for best-of-n and for PPO (arXiv
 2210.10760), and where the early stop lands that never reads gold.
 
-A model of a world of words answers at random. Gold, a program, prefers one of two answers some hundred times; a reward
+A model of a world of words answers at random. Gold, a program, prefers one of two answers a thousand times; a reward
 model learns that, a second one from other answers. Best-of-n picks by the first, and PPO maximises it to far beyond the
 turn, with no KL penalty. Where training would have stopped is replayed from its records by the rule that stops it.
 """

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from exnihilo.align.responses import Response
 from exnihilo.align.rewards import Judged, Part, Scored, Trusted, Unended, Verified, WeightedSum
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
-from exnihilo.infer.generate import Generation
 from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import Scale, save_scorer
 from exnihilo.teachers.judge import Judge
@@ -20,31 +17,13 @@ from exnihilo.teachers.program import ProgramTeacher
 from exnihilo.tokenizer.bpe import byte_tokenizer, train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.verify.check import Verdict
+from given_responses import Given, answered
 from random_decoder import random_decoder
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return byte_tokenizer()
-
-
-def answered(tokenizer: Tokenizer, text: str, *, ended: bool = True, value: str | None = "Yes") -> Response:
-    ids = tokenizer.encode(text) + ([tokenizer.end] if ended else [])
-    verifier = {"kind": "words", **({} if value is None else {"value": value})}
-    item = {"messages": [{"role": "user", "content": "?"}], "verifier": verifier}
-    zeros = [0.0] * len(ids)
-    generation = Generation(
-        ids=ids, logprobs=zeros, sampled_logprobs=zeros, finish="stop" if ended else "length"
-    )
-    return Response(item, tokenizer.encode("Q: "), generation, text)
-
-
-class Given:
-    def __init__(self, name: str, *values: float | None) -> None:
-        self.name, self.values = name, list(values)
-
-    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
-        return self.values[: len(responses)]
 
 
 def test_a_verifier_that_can_not_say_gives_none(tokenizer: Tokenizer) -> None:

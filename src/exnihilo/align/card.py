@@ -3,7 +3,7 @@ more than counting words or length gets right."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ def report_card(pairs: Sequence[Scored]) -> dict[str, Any]:
             "pairs": len(pairs),
             "ties": len(pairs),
             "passed": False,
-            "verdict": "no pair has a preferred answer",
+            "verdict": "no pair has a preferred answer" if pairs else "nothing was held out",
         }
     right = [_right(one.better - one.worse) for one in judged]
     prompts = [one.prompt for one in judged]
@@ -74,6 +74,23 @@ def report_card(pairs: Sequence[Scored]) -> dict[str, Any]:
         }
     card["passed"], card["verdict"] = _verdict(card)
     return card
+
+
+def card_of(aspects: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The card of a model with a card for each of its aspects: that card where there is one, else all of them, passed
+    where each is."""
+    if len(aspects) == 1:
+        return next(iter(aspects.values()))
+    return {
+        "passed": all(card["passed"] for card in aspects.values()),
+        "verdict": "; ".join(f"{name}: {card['verdict']}" for name, card in aspects.items()),
+        "aspects": dict(aspects),
+    }
+
+
+def cards_of(card: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The cards in a card by aspect; of a model of one aspect it has no name."""
+    return card.get("aspects") or {"": card}
 
 
 def calibration_error(gaps: Sequence[float]) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from exnihilo.align.rewarded import RewardedConfig, external
 from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, why
 from exnihilo.core.errors import Refused
@@ -38,7 +39,7 @@ RATE, ADAPTER_SHARE = 0.004, 0.25
 """Default learning rates: of the matrices, with Muon; of low-rank adapters, as a share of what sft takes."""
 
 
-class GrpoConfig(FitConfig):
+class GrpoConfig(RewardedConfig, FitConfig):
     """Group-relative policy optimisation on questions with a verifier."""
 
     model: ModelRef = Field(
@@ -58,15 +59,6 @@ class GrpoConfig(FitConfig):
     second: list[RewardRef] = Field(default=[], description=SECOND, json_schema_extra=SECOND_WHY)
     gold: RewardRef | None = Field(default=None, description=GOLD, json_schema_extra=GOLD_WHY)
     watch: WatchConfig = Field(default=WatchConfig(), description=WATCH)
-    families: list[str] | None = Field(
-        default=None,
-        description="families to train on; none: all in prompts.jsonl",
-        json_schema_extra=why(
-            "open, all: name those that the model gets right now and then, since a family that is "
-            "always wrong or always right gives no signal",
-            example="arithmetic,sequence",
-        ),
-    )
     prompts: int = Field(
         default=16,
         ge=1,
@@ -85,25 +77,6 @@ class GrpoConfig(FitConfig):
             "8: the group's mean is the baseline of each answer; fewer make it noisier, more take time "
             "in proportion",
             example="16",
-        ),
-    )
-    temperature: float = Field(
-        default=1.0,
-        gt=0,
-        description="of sampling; 1 is the distribution that is trained",
-        json_schema_extra=why(
-            "1: what is sampled is then exactly what is trained, and the probability ratios begin at 1",
-            example="0.8",
-        ),
-    )
-    max_new: int = Field(
-        default=128,
-        ge=1,
-        description="longest answer in tokens",
-        json_schema_extra=why(
-            "128 hold a worked answer; an answer that is cut off is judged as it stands, so too small "
-            "a limit punishes steps",
-            example="96",
         ),
     )
     length: int = Field(
@@ -220,7 +193,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the aligned model's folder. Refused where no prompt has a verifier."""
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.rewards import Trusted, Verified
+    from exnihilo.align.reward_sources import reward_sources
     from exnihilo.align.rollouts import Rollouts
     from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
@@ -233,7 +206,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
 
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
-    items, wanted = read_prompts(examples, config.families)
+    items, wanted = read_prompts(examples, config.families, verified=config.verified)
     model, tokenizer = load_with_tokenizer(start)
     check_length(config.length, model.config.max_length)
     if config.lora is None:
@@ -242,14 +215,15 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         add_lora(model, config.lora, derive(work.seed, "lora"))
         reference = model
     Renderer(tokenizer).check()
+    rewards = reward_sources(config, inputs, tokenizer, work)
     watched, early_stop = watch(config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1)
 
     def record(
-        step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
+        step: int, responses: list[Response], given: list[float | None], figures: dict[str, float]
     ) -> None:
-        work.metric(step=step, **figures, **watched.figures(responses))
+        work.metric(step=step, **figures, **rewards.figures(), **watched.figures(responses))
         if step == 1 or step % 10 == 0:
-            for response, reward in list(zip(responses, rewards, strict=True))[
+            for response, reward in list(zip(responses, given, strict=True))[
                 : 2 * config.group : config.group
             ]:
                 question = response.item["messages"][-1]["content"]
@@ -268,7 +242,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     source = Rollouts(
         sampler,
         reference,
-        Trusted(Verified()),
+        rewards.source,
         length=config.length,
         scale=config.scale,
         anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,
@@ -280,6 +254,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     save_tuned(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")
+    work.lines += rewards.told()
 
 
 def _with_rate(config: GrpoConfig, width: int) -> GrpoConfig:
@@ -315,4 +290,4 @@ def _anchor(
     return ConversationRows(pairs, config.anchor_rows, config.length, seed, pad=tokenizer.pad)
 
 
-STAGE = Stage("grpo", "model", GrpoConfig, grpo, "reinforcement learning with verifiable rewards")
+STAGE = Stage("grpo", "model", GrpoConfig, grpo, "reinforcement learning with verifiable rewards", external)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from exnihilo.align.rewarded import RewardedConfig, external
 from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, TokensRef, why
 from exnihilo.core.errors import ConfigError
@@ -33,8 +34,8 @@ RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0003, 0.1
 """Default learning rates, of policy and critic; of low-rank adapters, as a share of what sft takes."""
 
 
-class PPOConfig(FitConfig):
-    """Proximal policy optimisation against a reward model, or a verifier."""
+class PPOConfig(RewardedConfig, FitConfig):
+    """Proximal policy optimisation against reward models, verifiers or judges."""
 
     model: ModelRef = Field(
         description="instruction-tuned model to start from; it is also the KL's reference",
@@ -49,32 +50,9 @@ class PPOConfig(FitConfig):
             "there is no default: it is what is to be answered well", example="runs/mine/questions"
         ),
     )
-    reward: RewardRef | None = Field(
-        default=None,
-        description="reward model that judges answers, and that the critic starts from; none: the questions' verifiers",
-        json_schema_extra=why(
-            "open, the verifiers, where questions have them: a reward that can be checked is harder to deceive",
-            example="runs/mine/reward",
-        ),
-    )
-    force_reward: bool = Field(
-        default=False,
-        description="use a reward model that failed its report card",
-        json_schema_extra=why(
-            "false: what does not know the better answer teaches to please it, and nothing else"
-        ),
-    )
     second: list[RewardRef] = Field(default=[], description=SECOND, json_schema_extra=SECOND_WHY)
     gold: RewardRef | None = Field(default=None, description=GOLD, json_schema_extra=GOLD_WHY)
     watch: WatchConfig = Field(default=WatchConfig(), description=WATCH)
-    families: list[str] | None = Field(
-        default=None,
-        description="families of questions to train on; none: all in prompts.jsonl",
-        json_schema_extra=why(
-            "open, all: a reward model judges any answer, and verifiers have none that they can't read",
-            example="arithmetic,sequence",
-        ),
-    )
     prompts: int = Field(
         default=64,
         ge=1,
@@ -97,18 +75,6 @@ class PPOConfig(FitConfig):
         ge=1,
         description="steps that each time is split into",
         json_schema_extra=why("2 steps a rollout: sampling takes longer than a step", example="4"),
-    )
-    temperature: float = Field(
-        default=1.0,
-        gt=0,
-        description="of sampling; 1 is the distribution that is trained",
-        json_schema_extra=why("1: what is sampled is then exactly what is trained", example="0.8"),
-    )
-    max_new: int = Field(
-        default=128,
-        ge=1,
-        description="longest answer in tokens",
-        json_schema_extra=why("128 hold a worked answer, and are paid for at every token", example="96"),
     )
     unended: float = Field(
         default=1.0,
@@ -256,7 +222,8 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     from exnihilo.align.ppo_rollouts import PPORollouts
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.rewards import Scored, Trusted, Unended, Verified
+    from exnihilo.align.reward_sources import folders, reward_sources
+    from exnihilo.align.rewards import Unended
     from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
     from exnihilo.model.actor_critic import ActorCritic
@@ -274,20 +241,16 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
 
     if config.steps is None:
         raise ConfigError("steps: not given; say how many optimizer steps to train")
-    start, examples, judge = inputs["model"], inputs["examples"], inputs.get("reward")
+    start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
-    items, _ = read_prompts(examples, config.families, verified=judge is None)
+    items, _ = read_prompts(examples, config.families, verified=config.verified)
     policy, tokenizer = load_with_tokenizer(start)
     check_length(config.length, policy.config.max_length)
     Renderer(tokenizer).check()
-    source_of_reward: RewardSource
-    if isinstance(judge, Path):
-        source_of_reward = Scored([judge], tokenizer, force=config.force_reward)
-        critic = load_scorer(judge)[0]
-    else:
-        source_of_reward = Trusted(Verified())
-        torch.manual_seed(derive(work.seed, "critic"))
-        critic = Scorer(load_model(start))
+    rewards = reward_sources(config, inputs, tokenizer, work)
+    judges = folders(inputs, "reward")
+    torch.manual_seed(derive(work.seed, "critic"))
+    critic = Scorer(load_scorer(judges[0])[0].decoder if judges else load_model(start))
     with torch.no_grad():
         critic.output.weight.zero_()  # what answers are worth is learned from nothing, and not from scores elsewhere
     adapters = None
@@ -308,10 +271,10 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     )  # fmt: skip
 
     def record(
-        step: int, responses: list[Response], rewards: list[float | None], figures: dict[str, float]
+        step: int, responses: list[Response], given: list[float | None], figures: dict[str, float]
     ) -> None:
-        work.metric(step=step, **figures, **watched.figures(responses))
-        for response, reward in list(zip(responses, rewards, strict=True))[:2]:
+        work.metric(step=step, **figures, **rewards.figures(), **watched.figures(responses))
+        for response, reward in list(zip(responses, given, strict=True))[:2]:
             question = response.item["messages"][-1]["content"]
             work.sample(step=step, prompt=question, text=response.text, reward=reward)
 
@@ -326,7 +289,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     )  # fmt: skip
     source = PPORollouts(
         sampler,
-        Unended(source_of_reward, config.unended),
+        Unended(rewards.source, config.unended),
         reference,
         KLControl(config.beta, config.target_kl, config.horizon),
         length=config.length,
@@ -350,6 +313,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
         f"{result.steps // source.steps_per_rollout} rollouts of {config.prompts} answers, each learned from in "
         f"{source.steps_per_rollout} steps"
     )
+    work.lines += rewards.told()
 
 
-STAGE = Stage("ppo", "model", PPOConfig, run, "Reinforcement learning from a reward model (PPO).")
+STAGE = Stage("ppo", "model", PPOConfig, run, "Reinforcement learning from a reward model (PPO).", external)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,14 +51,16 @@ def read_and_part(
     context: int,
     held_out: float,
     work: Workspace,
+    aspects: Sequence[str] = (),
     *,
     labels: bool = False,
 ) -> tuple[Encoded, Encoded]:
     """What is trained on and what is held out: `validation.jsonl` of a folder, or else the share `held_out` of the
     prompts, chosen by their hash, so that no prompt is on both sides. A folder with `preferences.jsonl` has
-    conversations in its other files. `labels` takes answers that were judged by themselves, too.
+    conversations in its other files. Where `aspects` are named, only rows that say one of them (`aspect`) are read.
+    `labels` takes answers that were judged by themselves, too.
 
-    Raises Refused where nothing is left of either.
+    Raises Refused where nothing is left to train on, in all or in one of the aspects.
     """
     train, validation = examples, None
     if (examples / "preferences.jsonl").is_file():
@@ -67,9 +69,12 @@ def read_and_part(
         train, validation = examples / "train.jsonl", examples / "validation.jsonl"
         if not train.is_file():
             raise Refused(f"{examples}: no train.jsonl there; give a folder or a file of preferences")
-    whole = encode_file(train, renderer, length, context, work, labels=labels)
+    whole = encode_file(train, renderer, length, context, work, aspects, labels=labels)
     if validation is not None and validation.is_file():
-        trained, kept = whole, encode_file(validation, renderer, length, context, work, labels=labels)
+        trained, kept = (
+            whole,
+            encode_file(validation, renderer, length, context, work, aspects, labels=labels),
+        )
     else:
         trained, kept = Encoded(), Encoded()
         for preference, comparison in zip(whole.preferences, whole.comparisons, strict=True):
@@ -81,33 +86,62 @@ def read_and_part(
         raise Refused(
             f"{train}: no preferences to train on; left out: {whole.told() or 'none'}; mend or add some"
         )
+    there = {pair.aspect for one in trained.preferences for pair in one.pairs}
+    lacking = [name for number, name in enumerate(aspects) if number not in there]
+    if lacking:
+        raise Refused(
+            f"{train}: no preferences to train on with aspect {lacking[0]!r}; left out: {whole.told() or 'none'}; give "
+            "rows a field aspect, or drop it from aspects"
+        )
     return trained, kept
 
 
 def encode_file(
-    path: Path, renderer: Renderer, length: int, context: int, work: Workspace, *, labels: bool = False
+    path: Path,
+    renderer: Renderer,
+    length: int,
+    context: int,
+    work: Workspace,
+    aspects: Sequence[str] = (),
+    *,
+    labels: bool = False,
 ) -> Encoded:
     """Every preference of a file whose answers together fit a row of `length`, and each the `context`; the others are
-    counted, and told."""
+    counted, and told. Pairs get the number of their row's aspect among `aspects`; where none are named, all are of one,
+    and rows of several are told of, since what is safe and what is helpful often contradict each other."""
     found = Encoded()
+    mixed: set[str] = set()
     with work.progress(None, f"encoding {path.name}", "preferences") as bar:
         for row in read_preferences(path):
             bar.advance()
             encoded: Comparison | str = row.problem or "no preference"
-            if row.preference is not None and row.preference.label is not None and not labels:
+            preference = row.preference
+            if preference is not None and preference.label is not None and not labels:
                 encoded = "labelled by themselves, which dpo with variant kto learns from"
-            elif row.preference is not None:
+            elif preference is not None:
+                named = str(preference.meta.get("aspect", ""))
+                mixed.add(named)
                 try:
-                    encoded = encode(row.preference, renderer, length, context)
+                    if aspects and named not in aspects:
+                        encoded = f"aspect {named!r:.40}" if named else "no aspect"
+                    else:
+                        preference = _of_aspect(preference, aspects.index(named) if aspects else 0)
+                        encoded = encode(preference, renderer, length, context)
                 except Refused as error:
                     encoded = str(error)
-            if isinstance(encoded, str) or row.preference is None:
+            if isinstance(encoded, str) or preference is None:
                 reason = encoded if isinstance(encoded, str) else "no preference"
                 found.left_out[reason] += 1
                 found.first_line.setdefault(reason, row.line)
                 continue
-            found.preferences.append(row.preference)
+            found.preferences.append(preference)
             found.comparisons.append(encoded)
+    if not aspects and len(mixed) > 1:
+        names = ", ".join(sorted(name or "none" for name in mixed))
+        message = (
+            f"{path.name}: rows of several aspects ({names}) are learned as one; aspects keeps them apart"
+        )
+        work.event("aspects", message=message)
     if found.left_out:
         message = f"{path.name}: {sum(found.left_out.values())} rows left out: {found.told()}"
         work.event("left_out", reasons=dict(found.left_out), message=message)
@@ -144,6 +178,10 @@ def means(objective: Objective, model: nn.Module, batches: Iterable[Batch]) -> d
 def prompt_key(preference: Preference) -> str:
     """What tells prompts apart."""
     return json.dumps([[message.role, message.content] for message in preference.prompt])
+
+
+def _of_aspect(preference: Preference, aspect: int) -> Preference:
+    return replace(preference, pairs=tuple(replace(pair, aspect=aspect) for pair in preference.pairs))
 
 
 def _place(preference: Preference) -> float:

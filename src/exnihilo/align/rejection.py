@@ -10,24 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from exnihilo.core.config import Config, ExamplesRef, ModelRef, RewardRef, why
+from exnihilo.align.rewarded import RewardedConfig, external
+from exnihilo.core.config import ExamplesRef, ModelRef, why
 from exnihilo.core.errors import Refused
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 
 if TYPE_CHECKING:
+    from exnihilo.align.responses import Response, Sampler
     from exnihilo.align.rewards import RewardSource
     from exnihilo.model.decoder import Decoder
-    from exnihilo.tokenizer.tokenizer import Tokenizer
 
 AT_ONCE = 16
 """Questions whose answers are sampled together, and kept when the run is killed."""
 
 
-class RejectionConfig(Config):
+class RejectionConfig(RewardedConfig):
     """Sample answers to questions and keep the best of each."""
 
     model: ModelRef = Field(
@@ -40,26 +41,12 @@ class RejectionConfig(Config):
             "there is no default: it is what the model is to get better at", example="runs/world/questions"
         ),
     )
-    reward: RewardRef | None = Field(
-        None,
-        description="reward model that says which answer is best; none: the questions' verifiers",
-        json_schema_extra=why(
-            "open: verifiers can't be fooled as a learned reward can", example="runs/mine/reward"
-        ),
-    )
     earlier: list[ExamplesRef] = Field(
         [],
         description="what earlier rounds kept, to be trained on again",
         json_schema_extra=why(
             "none, for a first round. Llama 2 lost abilities when a round was trained on its own samples alone",
             example="runs/mine/round-1",
-        ),
-    )
-    families: list[str] | None = Field(
-        None,
-        description="families of questions to sample; none: all",
-        json_schema_extra=why(
-            "open, every family that there are questions of", example="arithmetic,sequence"
         ),
     )
     questions: int | None = Field(
@@ -76,12 +63,6 @@ class RejectionConfig(Config):
         description="answers to each question",
         json_schema_extra=why("16: the best of n grows with √(log n), so that ten times as many add little"),
     )
-    temperature: float = Field(
-        1.0,
-        gt=0,
-        description="temperature of the samples",
-        json_schema_extra=why("1.0, the policy itself; Llama 2 took 1.2 to 1.3 after reinforcement learning"),
-    )
     max_new: int = Field(
         96,
         ge=1,
@@ -95,11 +76,14 @@ class RejectionConfig(Config):
             "0: of verified answers only the right ones are kept, of scored ones the better half"
         ),
     )
-    force_reward: bool = Field(
-        False,
-        description="use a reward model that failed its report card",
-        json_schema_extra=why("false: the best by a broken reward is no better than any", example="true"),
-    )
+
+    @model_validator(mode="after")
+    def _compares_rewards(self) -> RejectionConfig:
+        if self.rewards.whiten:
+            raise ValueError(
+                "rewards.whiten: answers to a question are compared as they are rewarded; drop it"
+            )
+        return self
 
 
 def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
@@ -110,21 +94,24 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
     """
     from exnihilo.align.best_of_n import divergence, expected_best
     from exnihilo.align.questions import read_prompts
-    from exnihilo.align.rewards import Scored, Trusted, Verified
+    from exnihilo.align.responses import Sampler
+    from exnihilo.align.reward_sources import reward_sources
     from exnihilo.core.seeds import derive
     from exnihilo.model.folder import load_with_tokenizer
 
-    start, examples, judge = inputs["model"], inputs["examples"], inputs.get("reward")
+    start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
-    items, _ = read_prompts(examples, config.families, verified=judge is None)
+    items, _ = read_prompts(examples, config.families, verified=config.verified)
     order = sorted(range(len(items)), key=lambda i: derive(work.seed, "question", i))
     items = [items[i] for i in order[: config.questions]]
     model, tokenizer = load_with_tokenizer(start)
-    source: RewardSource = Trusted(Verified())
-    if isinstance(judge, Path):
-        source = Scored([judge], tokenizer, force=config.force_reward)
+    sampler = Sampler(
+        items, tokenizer, prompts=AT_ONCE, group=config.samples, temperature=config.temperature,
+        max_new=config.max_new, length=None, seed=work.seed,
+    )  # fmt: skip
+    rewards = reward_sources(config, inputs, tokenizer, work)
 
-    rows = list(_answers(config, items, model.eval(), tokenizer, source, work))
+    rows = list(_answers(sampler, model.eval(), rewards.source, work))
     write_jsonl(work.path / "answers.jsonl.gz", rows)
     kept = [
         row for row in rows if row["reward"] is not None and row["best"] and row["reward"] > config.at_least
@@ -160,49 +147,30 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
         f"{len(kept):,} of {len(items):,} questions have an answer worth keeping; {len(before):,} of earlier rounds",
         f"{len(pairs):,} have a better and a worse one to be preferred",
         "expected reward: " + ", ".join(f"best of {n} {value:.3g}" for n, value in curve.items()),
+        *rewards.told(),
     ]
 
 
 def _answers(
-    config: RejectionConfig,
-    items: list[dict[str, Any]],
-    model: Decoder,
-    tokenizer: Tokenizer,
-    source: RewardSource,
-    work: Workspace,
+    sampler: Sampler, model: Decoder, source: RewardSource, work: Workspace
 ) -> Iterator[dict[str, Any]]:
     """Every answer with its reward, the best of each question marked; parts that a killed run finished are read."""
-    from exnihilo.align.responses import Response
     from exnihilo.core.seeds import derive
-    from exnihilo.infer.generate import generate
-    from exnihilo.infer.sampling import Sampling, of_tokenizer
-    from exnihilo.tokenizer.template import Renderer
 
-    renderer, rules = Renderer(tokenizer), of_tokenizer(tokenizer)
-    prompts = [renderer.prompt(item["messages"]) for item in items]
-    with work.progress(len(items), "sampling answers", "questions") as progress:
-        for begin in range(0, len(items), AT_ONCE):
-            part = range(begin, min(begin + AT_ONCE, len(items)))
+    count = len(sampler.items)
+    with work.progress(count, "sampling answers", "questions") as progress:
+        for begin in range(0, count, AT_ONCE):
+            part = range(begin, min(begin + AT_ONCE, count))
             kept = work.checkpoints / f"part-{begin:07d}.jsonl"
             if not kept.is_file():
-                rows = [i for i in part for _ in range(config.samples)]
-                generations = generate(
-                    model,
-                    [prompts[i] for i in rows],
-                    Sampling(temperature=config.temperature, max_new=config.max_new),
-                    seeds=[derive(work.seed, "sample", begin, n) for n in range(len(rows))],
-                    **rules,
-                )
-                responses = [
-                    Response(items[i], prompts[i], one, tokenizer.decode(one.ids))
-                    for i, one in zip(rows, generations, strict=True)
-                ]
-                write_jsonl(kept, _rows(responses, source(responses), config.samples))
+                seeds = [derive(work.seed, "sample", begin, n) for n in range(len(part) * sampler.group)]
+                responses = sampler.answers(part, seeds, model)
+                write_jsonl(kept, _rows(responses, source(responses), sampler.group))
             yield from (row for _, row in read_jsonl(kept))
             progress.advance(len(part))
 
 
-def _rows(responses: list[Any], rewards: list[float | None], samples: int) -> Iterator[dict[str, Any]]:
+def _rows(responses: list[Response], rewards: list[float | None], samples: int) -> Iterator[dict[str, Any]]:
     """Answers as rows. Of several that are as good the shortest is best: length must not creep in by chance."""
     for begin in range(0, len(responses), samples):
         group = range(begin, begin + samples)
@@ -246,4 +214,6 @@ def _conversation(row: dict[str, Any]) -> dict[str, Any]:
     return {"messages": messages, "meta": {"family": row["family"], "reward": row["reward"]}}
 
 
-STAGE = Stage("rejection", "examples", RejectionConfig, run, "Keep the best of several sampled answers.")
+STAGE = Stage(
+    "rejection", "examples", RejectionConfig, run, "Keep the best of several sampled answers.", external
+)

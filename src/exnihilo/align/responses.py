@@ -48,7 +48,8 @@ class Response:
 class Sampler:
     """Samples answers to items in a seeded order; what it samples follows from seed, step and weights alone.
 
-    Raises Refused where there are no items, or one and an answer don't fit a row of `length`.
+    Raises Refused where there are no items, or one and an answer don't fit a row of `length` (None: answers are packed
+    into no rows).
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Sampler:
         group: int,
         temperature: float,
         max_new: int,
-        length: int,
+        length: int | None,
         seed: int,
     ) -> None:
         self.items, self.tokenizer = list(items), tokenizer
@@ -72,7 +73,7 @@ class Sampler:
         longest = max((len(ids) for ids in self.ids), default=0)
         if not self.items:
             raise Refused("no prompts to sample answers to; give an examples artifact with prompts.jsonl")
-        if longest + max_new > length + 1:
+        if length is not None and longest + max_new > length + 1:
             raise Refused(
                 f"a prompt of {longest} tokens and an answer of {max_new} do not fit rows of {length}; "
                 "raise length, or lower max_new"
@@ -81,11 +82,16 @@ class Sampler:
     def sample(self, step: int, model: Decoder) -> list[Response]:
         """`prompts × group` answers, those to one prompt next to each other."""
         chosen = [self._item(step * self.prompts + i) for i in range(self.prompts)]
+        return self.answers(
+            chosen, [derive(self.seed, "rollout", step, i) for i in range(len(chosen) * self.group)], model
+        )
+
+    def answers(self, chosen: Sequence[int], seeds: Sequence[int], model: Decoder) -> list[Response]:
+        """`group` answers to each of the items `chosen` by number, with a seed for each answer."""
         rows = [i for i in chosen for _ in range(self.group)]
-        seeds = [derive(self.seed, "rollout", step, i) for i in range(len(rows))]
         with merged(model):  # one product a layer instead of three, at every token
             generations = generate(
-                model, [self.ids[i] for i in rows], self.sampling, seeds=seeds, **self.rules
+                model, [self.ids[i] for i in rows], self.sampling, seeds=list(seeds), **self.rules
             )
         return [
             Response(self.items[i], self.ids[i], generation, self.tokenizer.decode(generation.ids))

@@ -8,7 +8,7 @@ would maximise it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,16 @@ class RewardConfig(FitConfig):
     examples: ExamplesRef = Field(
         description="preferences: an examples artifact, or a file of any known format",
         json_schema_extra=why("there is no default: it is what is to be liked", example="preferences.jsonl"),
+    )
+    aspects: list[str] = Field(
+        default=[],
+        description="respects in which answers are judged apart, each with a head of its own: rows whose field aspect "
+        "names one of them are read; none: all rows, as one",
+        json_schema_extra=why(
+            "none, one number. What is safe and what is helpful contradict each other too often for one (arXiv "
+            "2307.09288); two models, each of one aspect, share nothing that a policy could deceive",
+            example="helpfulness,safety",
+        ),
     )
     held_out: float = Field(
         default=0.1,
@@ -111,7 +121,10 @@ class RewardConfig(FitConfig):
     )
 
     @model_validator(mode="after")
-    def _one_horizon(self) -> RewardConfig:
+    def _consistent(self) -> RewardConfig:
+        doubled = [name for name in self.aspects if self.aspects.count(name) > 1]
+        if doubled:
+            raise ValueError(f"aspects: {doubled[0]!r} is named twice; name it once")
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs both say how long to train; give one")
         if self.lora is not None and "lm_head" in self.lora.targets:
@@ -125,7 +138,7 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     """Write the reward model's folder and its card. Refused for a model or preferences that are unfit."""
     import torch
 
-    from exnihilo.align.card import report_card
+    from exnihilo.align.card import card_of, cards_of, report_card
     from exnihilo.align.preference_data import means, read_and_part
     from exnihilo.align.rewards import CARD
     from exnihilo.core.files import write_json
@@ -147,9 +160,10 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     renderer.check()
     context = decoder.config.max_length
     length = config.length or 2 * context
-    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work)
+    trained, kept = read_and_part(examples, renderer, length, context, config.held_out, work, config.aspects)
+    aspects = tuple(config.aspects) or ("reward",)
     torch.manual_seed(derive(work.seed, "head"))
-    model = Scorer(decoder).to(distributed.device())
+    model = Scorer(decoder, len(aspects)).to(distributed.device())
     adapters = None
     if config.lora is not None:  # the head, which is new, is trained in full beside them
         add_lora(decoder, config.lora, derive(work.seed, "lora"))
@@ -168,10 +182,8 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
     optimizer = open_rates(config.optimizer, RATE, RATE_EMBEDDING, adapters)
     settings = config.model_copy(update={"steps": steps, "optimizer": optimizer})
     result = fit(model, objective, source, settings, work, validate=validate if batches else None)
-    scored, scale = _scored(model, trained, kept, batches)
-    card: dict[str, Any] = (
-        report_card(scored) if scored else {"pairs": 0, "passed": False, "verdict": "nothing was held out"}
-    )
+    scored, scale = _scored(model, trained, kept, batches, aspects)
+    card = card_of({name: report_card(pairs) for name, pairs in scored.items()})
     if distributed.world()[0] == 0:
         save_scorer(model, tokenizer, scale, work.path)
         write_json(work.path / CARD, card)
@@ -180,7 +192,10 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
         "comparisons": len(trained.comparisons),
         "held_out": len(kept.comparisons),
         "left_out": dict(trained.left_out),
-        "accuracy": card.get("accuracy", {}).get("value"),
+        # Of the aspect that it knows least about.
+        "accuracy": min(
+            (one["accuracy"]["value"] for one in cards_of(card).values() if "accuracy" in one), default=None
+        ),
         "passed": card["passed"],
     }
     work.lines += [
@@ -190,36 +205,56 @@ def run(config: RewardConfig, inputs: Inputs, work: Workspace) -> None:
 
 
 def _scored(
-    model: Scorer, trained: Encoded, kept: Encoded, batches: list[Batch]
-) -> tuple[list[Scored], Scale]:
-    """The held-out pairs with scores and baselines, and the scale that makes scores have mean 0 and spread 1."""
+    model: Scorer, trained: Encoded, kept: Encoded, batches: list[Batch], aspects: tuple[str, ...]
+) -> tuple[dict[str, list[Scored]], Scale]:
+    """The held-out pairs of each aspect with scores and baselines, and the scale that makes its scores have mean 0 and
+    spread 1."""
     import numpy as np
     import torch
 
-    from exnihilo.align.baselines import BagOfWords, Baseline, Judged, Longer
-    from exnihilo.align.card import Scored
-    from exnihilo.align.preference_data import prompt_key
     from exnihilo.model.scorer_folder import Scale
     from exnihilo.objectives.segments import by_answer, segment_ends
 
     if not batches:
-        return [], Scale.plain(("reward",))
-    scores: dict[int, float] = {}
+        return {name: [] for name in aspects}, Scale.plain(aspects)
+    scores: list[dict[int, float]] = [{} for _ in aspects]
     model.eval()
     with torch.inference_mode():
         for batch in batches:
-            ends = segment_ends(batch.segments)
-            found = model.at(ends, batch.tokens, batch.positions, batch.segments)[:, :, 0]
-            scores |= by_answer(found, batch)
+            found = model.at(segment_ends(batch.segments), batch.tokens, batch.positions, batch.segments)
+            for number, known in enumerate(scores):
+                known |= by_answer(found[:, :, number], batch)
     model.train()
+    pairs = {name: _pairs(number, scores[number], trained, kept) for number, name in enumerate(aspects)}
+    values: list[list[float]] = [[] for _ in aspects]
+    first = 0
+    for comparison in kept.comparisons:  # all of its pairs are of one aspect
+        aspect, answers = comparison.pairs[0].aspect, range(first, first + len(comparison.answers))
+        values[aspect] += [scores[aspect][answer] for answer in answers]
+        first = answers.stop
+    mean = [float(np.mean(one or [0.0])) for one in values]
+    spread = [float(np.std(one or [0.0])) or 1.0 for one in values]
+    return pairs, Scale(aspects, tuple(mean), tuple(spread))
+
+
+def _pairs(aspect: int, scores: dict[int, float], trained: Encoded, kept: Encoded) -> list[Scored]:
+    from exnihilo.align.baselines import BagOfWords, Baseline, Judged, Longer
+    from exnihilo.align.card import Scored
+    from exnihilo.align.preference_data import prompt_key
+
     shown = [
-        Judged.of(one, pair) for one in trained.preferences for pair in one.pairs if pair.certainty != 0.5
+        Judged.of(one, pair)
+        for one in trained.preferences
+        for pair in one.pairs
+        if pair.certainty != 0.5 and pair.aspect == aspect
     ]
     baselines: dict[str, Baseline] = {"length": Longer(shown), "a bag of words": BagOfWords(shown)}
     prompts = {key: i for i, key in enumerate(dict.fromkeys(map(prompt_key, kept.preferences)))}
     pairs, first = [], 0
     for preference, comparison in zip(kept.preferences, kept.comparisons, strict=True):
         for pair in preference.pairs:
+            if pair.aspect != aspect:
+                continue
             judged = Judged.of(preference, pair)
             better, worse = (sum(comparison.answers[n][1]) for n in (pair.better, pair.worse))
             pairs.append(
@@ -236,9 +271,7 @@ def _scored(
                 )
             )
         first += len(comparison.answers)
-    values = np.array(list(scores.values()))
-    spread = float(values.std())
-    return pairs, Scale(("reward",), (float(values.mean()),), (spread if spread > 0 else 1.0,))
+    return pairs
 
 
 STAGE = Stage("reward", "reward", RewardConfig, run, "Train a reward model on comparisons of answers.")

@@ -15,10 +15,11 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from exnihilo.align.card import cards_of
 from exnihilo.align.responses import Response
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.model.scorer import Scorer
-from exnihilo.model.scorer_folder import Scale, load_scorer
+from exnihilo.model.scorer_folder import load_scorer
 from exnihilo.teachers.judge import Judge
 from exnihilo.tokenizer.folder import read_json
 from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -63,6 +64,32 @@ class Verified:
         return None if correct is None else float(correct)
 
 
+class Programmed:
+    """What a function makes of an item and an answer: a number, or None where it can't say. One that fails, or gives
+    something else, can't say either; `failures` counts what it failed with."""
+
+    name = "program"
+
+    def __init__(self, function: Callable[[dict[str, Any], str], float | None]) -> None:
+        self._function = function
+        self.failures: Counter[str] = Counter()
+
+    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
+        return [self._one(response) for response in responses]
+
+    def _one(self, response: Response) -> float | None:
+        try:
+            found = self._function(response.item, response.text)
+            value = None if found is None else float(found)
+        except Exception as error:
+            self.failures[f"{type(error).__name__}: {error}"[:120]] += 1
+            return None
+        if value is not None and not math.isfinite(value):
+            self.failures[f"it gave {value}"] += 1
+            return None
+        return value
+
+
 class Judged:
     """A judge's grade of each response to what the user said last, from 0 to 1; None where the judge abstained."""
 
@@ -84,76 +111,56 @@ class Trusted:
     def __init__(self, source: RewardSource, *, most: float = 0.5, patience: int = 64) -> None:
         self.source, self.most, self.patience, self.name = source, most, patience, source.name
         self.judged = self.silent = 0
+        self.last: list[float | None] = []
 
     def __call__(self, responses: Sequence[Response]) -> list[float | None]:
-        found = self.source(responses)
+        self.last = found = self.source(responses)
         self.judged += len(found)
         self.silent += sum(one is None for one in found)
         if self.judged >= self.patience and self.silent > self.most * self.judged:
-            raise Refused(
-                f"{self.name}: no reward for {self.silent} of {self.judged} answers{_why(self.source)}; mend what "
-                "judges them"
-            )
+            raise Refused(f"{self.name}: {self.told()}; mend what judges them")
         return found
+
+    def told(self) -> str:
+        """How many had none, and why the first or most frequent of them."""
+        return f"no reward for {self.silent} of {self.judged} answers{_why(self.source)}"
 
 
 def _why(source: RewardSource) -> str:
-    if isinstance(source, Verified) and source.failures:
+    if isinstance(source, (Verified, Programmed)) and source.failures:
         return f" ({source.failures.most_common(1)[0][0]})"
     if isinstance(source, Judged) and source.judge.first_problem:
         return f" ({source.judge.first_problem})"
     return ""
 
 
-class Scored:
-    """What one or several reward models think of an aspect of a response, read at its last token.
+class RewardModel:
+    """A reward model from disk. It reads the very ids that the policy wrote, all aspects at once.
 
-    The models read the very ids that the policy wrote. Scores are on the scale that the folder states. Of an ensemble
-    the mean counts, or the least, which is harder to deceive (arXiv 2310.02743).
-
-    Raises Refused for a reward model that read another tokenizer's ids, or failed its report card unless `force`.
+    Raises Refused for one that reads another tokenizer's ids.
     """
 
-    def __init__(
-        self,
-        folders: Sequence[Path],
-        tokenizer: Tokenizer,
-        *,
-        aspect: int = 0,
-        of_several: Literal["mean", "least"] = "mean",
-        force: bool = False,
-        rows: int = 16,
-        name: str = "reward",
-    ) -> None:
-        self.name, self.aspect, self.of_several, self.rows, self.pad = (
-            name,
-            aspect,
-            of_several,
-            rows,
-            tokenizer.pad,
-        )
-        self.models: list[tuple[Scorer, Scale]] = []
-        for folder in folders:
-            model, own, scale = load_scorer(folder)
-            if own.fingerprint != tokenizer.fingerprint:
-                raise Refused(
-                    f"{folder}: it reads the ids of another tokenizer than the policy's; train it from the policy's "
-                    "model"
-                )
-            check_card(folder, force=force)
-            self.models.append((model.eval().requires_grad_(False), scale))
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, rows: int = 16) -> None:
+        model, own, self.scale = load_scorer(folder)
+        if own.fingerprint != tokenizer.fingerprint:
+            raise Refused(
+                f"{folder}: it reads the ids of another tokenizer than the policy's; train it from the policy's model"
+            )
+        self.folder, self.rows, self.pad = folder, rows, tokenizer.pad
+        self.model: Scorer = model.eval().requires_grad_(False)
+        self._last: tuple[Sequence[Response], torch.Tensor] | None = None
 
-    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
-        if not responses:
-            return []
-        by_model = torch.stack([self._scores(model, scale, responses) for model, scale in self.models])
-        found = by_model.mean(0) if self.of_several == "mean" else by_model.amin(0)
-        return [value if math.isfinite(value) else None for value in found.tolist()]
+    def scores(self, responses: Sequence[Response]) -> torch.Tensor:
+        """`[responses, aspects]`, read at the last token of each, as the model gives them. Of the same responses they
+        are kept for whoever asks for another aspect."""
+        if self._last is None or self._last[0] is not responses:
+            self._last = (responses, self._scores(responses))
+        return self._last[1]
 
     @torch.inference_mode()
-    def _scores(self, model: Scorer, scale: Scale, responses: Sequence[Response]) -> torch.Tensor:
+    def _scores(self, responses: Sequence[Response]) -> torch.Tensor:
         order = sorted(range(len(responses)), key=lambda i: len(responses[i].ids))
-        scores = torch.zeros(len(responses))
+        scores = torch.zeros(len(responses), len(self.scale.aspects))
         for start in range(0, len(order), self.rows):
             part = order[start : start + self.rows]
             ids = [responses[i].ids for i in part]
@@ -162,21 +169,72 @@ class Scored:
             segments = torch.tensor([[0] * len(one) + [-1] * (longest - len(one)) for one in ids])
             positions = torch.arange(longest).expand(len(ids), longest).contiguous()
             ends = torch.tensor([[len(one) - 1] for one in ids])
-            scores[part] = model.at(ends, tokens, positions, segments)[:, 0, self.aspect].float()
-        return (scores - scale.mean[self.aspect]) / scale.spread[self.aspect]
+            scores[part] = self.model.at(ends, tokens, positions, segments)[:, 0].float()
+        return scores
 
 
-def check_card(folder: Path, *, force: bool) -> None:
-    """Raise Refused for a reward model that has not passed its report card, unless `force`."""
+class Scored:
+    """What one or several reward models think of an aspect of a response (None: of the only one that they know).
+
+    Scores are in units of the spread that the folder states, or, with `log_odds`, as they were learned, where σ of a
+    difference is a probability; both are 0 for an answer as good as the mean. Of an ensemble the mean counts, or the
+    least, which is harder to deceive (arXiv 2310.02743).
+
+    Raises Refused for a reward model that reads another tokenizer's ids, knows no such aspect, or failed its report
+    card unless `force`.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Path | RewardModel],
+        tokenizer: Tokenizer,
+        *,
+        aspect: str | None = None,
+        of_several: Literal["mean", "least"] = "mean",
+        log_odds: bool = False,
+        force: bool = False,
+        rows: int = 16,
+        name: str = "reward",
+    ) -> None:
+        self.name, self.of_several, self.log_odds = aspect or name, of_several, log_odds
+        self.models = [
+            one if isinstance(one, RewardModel) else RewardModel(one, tokenizer, rows=rows) for one in models
+        ]
+        self._columns: list[int] = []
+        for one in self.models:
+            known = one.scale.aspects
+            if aspect not in known if aspect is not None else len(known) > 1:
+                raise Refused(f"{one.folder}: it judges {', '.join(known)}; name one of them")
+            check_card(one.folder, aspect, force=force)
+            self._columns.append(known.index(aspect) if aspect is not None else 0)
+
+    def __call__(self, responses: Sequence[Response]) -> list[float | None]:
+        if not responses:
+            return []
+        by_model = torch.stack(
+            [self._scaled(*one, responses) for one in zip(self.models, self._columns, strict=True)]
+        )
+        found = by_model.mean(0) if self.of_several == "mean" else by_model.amin(0)
+        return [value if math.isfinite(value) else None for value in found.tolist()]
+
+    def _scaled(self, one: RewardModel, column: int, responses: Sequence[Response]) -> torch.Tensor:
+        centred = one.scores(responses)[:, column] - one.scale.mean[column]
+        return centred if self.log_odds else centred / one.scale.spread[column]
+
+
+def check_card(folder: Path, aspect: str | None = None, *, force: bool) -> None:
+    """Raise Refused for a reward model that has not passed its report card (that of `aspect`, where it has several),
+    unless `force`."""
     card = folder / CARD
     found = (
         read_json(card, "make the reward model again")
         if card.is_file()
         else {"passed": False, "verdict": "it has no report card"}
     )
-    if not found["passed"] and not force:
+    own = cards_of(found).get(aspect or "", found)
+    if not own["passed"] and not force:
         raise Refused(
-            f"{folder}: not fit to be maximised: {found['verdict']}; train a better one, or give --force_reward true"
+            f"{folder}: not fit to be maximised: {own['verdict']}; train a better one, or give --force_reward true"
         )
 
 

@@ -13,11 +13,11 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from exnihilo.align.responses import Response
+from exnihilo.align.reward_sources import folders
 from exnihilo.align.rewards import RewardSource, Scored, Unended, Verified
 from exnihilo.align.watch_config import WatchConfig
 from exnihilo.core.errors import ExnihiloError
@@ -156,9 +156,9 @@ def watch(
     Raises Refused for a reward model that read another tokenizer's ids.
     """
     second: RewardSource | None = None
-    if folders := _folders(inputs.get("second")):
+    if folders := folders(inputs, "second"):
         second = Unended(Scored(folders, tokenizer, force=True, name="second"), unended)
-    if gold is None and (judges := _folders(inputs.get("gold"))):
+    if gold is None and (judges := folders(inputs, "gold")):
         gold = Scored(judges, tokenizer, force=True, name="gold")
     if gold is None and "reward" in inputs and all("verifier" in item for item in items):
         gold = Verified()
@@ -167,10 +167,6 @@ def watch(
     if second is not None and config.stop:
         stop = EarlyStop(work, every * steps_per_rollout, config.price)
     return SecondAndGold(second, gold, work), stop
-
-
-def _folders(given: Path | dict[str, Path] | None) -> list[Path]:
-    return [given] if isinstance(given, Path) else list((given or {}).values())
 
 
 def _known(source: RewardSource | None, responses: Sequence[Response]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from exnihilo.align.card import cards_of
 from exnihilo.report import words
 from exnihilo.report.run import RunFiles, read_json
 
@@ -44,9 +45,10 @@ class RewardCard:
 def reward_cards(run: RunFiles) -> list[RewardCard]:
     """The cards of all reward models that the run made, in order."""
     return [
-        _card(stage.name, read_json(stage.path / FILE))
+        _card(f"{stage.name}, {aspect}" if aspect else stage.name, card)
         for stage in run.stages
         if (stage.path / FILE).is_file()
+        for aspect, card in cards_of(read_json(stage.path / FILE)).items()
     ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +20,12 @@ def workspace(tmp_path: Path) -> Workspace:
     """A stage's working folder, as `build` gives it: `<run>/stage.partial`, its events in `<run>`."""
     run = tmp_path / "run"
     return Workspace(run / "stage.partial", seed=1, stage="stage", log=EventLog(run))
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """`serve(reply)` is an endpoint that answers with `reply(question, how often it was asked)`."""
+    from endpoint_server import servers
+
+    with servers() as begin:
+        yield begin

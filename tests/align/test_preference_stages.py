@@ -94,6 +94,52 @@ def test_shuffled_labels_are_no_better_than_chance(start: Path, tmp_path: Path, 
     assert not card["passed"] and 0.3 < card["accuracy"]["value"] < 0.7
 
 
+def test_aspects_have_heads_and_cards_of_their_own(start: Path, tmp_path: Path, workspace: Workspace) -> None:
+    """The same answers, judged in two respects that contradict each other: one head could know only one of them."""
+    kind = [{**row, "aspect": "kind"} for row in rows(240)]
+    terse = [
+        {**row, "chosen": row["rejected"], "rejected": row["chosen"], "aspect": "terse"} for row in rows(240)
+    ]
+    other = {**rows(1)[0], "aspect": "funny"}
+    write_jsonl(tmp_path / "train.jsonl", [*kind, *terse, other, *rows(2)])
+    config = RewardConfig(
+        model="m", examples="e", rows=8, length=96, epochs=4, held_out=0.2, aspects=["kind", "terse"]
+    )
+    reward(config, {"model": start, "examples": tmp_path / "train.jsonl"}, workspace)
+    card = read_json(workspace.path / "card.json")
+    assert (
+        card["aspects"].keys() == {"kind", "terse"} and card["verdict"].count("not shown to be better") == 2
+    )
+    assert all(one["accuracy"]["value"] > 0.9 for one in card["aspects"].values())
+    assert card["aspects"]["kind"]["pairs"] == card["aspects"]["terse"]["pairs"]
+    assert workspace.summary["left_out"] == {"aspect 'funny'": 1, "no aspect": 2}
+    _, _, scale = load_scorer(workspace.path)
+    assert scale.aspects == ("kind", "terse") and min(scale.spread) > 0
+
+
+def test_one_aspect_of_a_file_of_several(start: Path, tmp_path: Path, workspace: Workspace) -> None:
+    backwards = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows(120)]
+    both = [{**row, "aspect": "a"} for row in rows(120)] + [{**row, "aspect": "b"} for row in backwards]
+    write_jsonl(tmp_path / "train.jsonl", both)
+    renderer = Renderer(Tokenizer.load(start))
+
+    def read(*aspects: str) -> list[tuple[str, int]]:
+        trained, kept = read_and_part(tmp_path / "train.jsonl", renderer, 96, 64, 0.2, workspace, aspects)
+        found = [*trained.preferences, *kept.preferences]
+        return [(str(one.meta["aspect"]), one.pairs[0].aspect) for one in found]
+
+    assert set(read("b")) == {("b", 0)} and set(read("b", "a")) == {("b", 0), ("a", 1)}
+    assert set(read()) == {("a", 0), ("b", 0)}
+    told = (workspace.path.parent / "events.jsonl").read_text()
+    assert "rows of several aspects (a, b) are learned as one" in told
+    with pytest.raises(
+        Refused, match=r"no preferences to train on with aspect 'c'; left out: 120 aspect 'b'"
+    ):
+        read("a", "c")
+    with pytest.raises(ConfigError, match="'a' is named twice"):
+        validate(RewardConfig, {"model": "m", "examples": "e", "aspects": ["a", "a"]}, where="reward")
+
+
 def test_rm_3_no_prompt_is_on_both_sides_and_nothing_is_cut(
     tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
 ) -> None:

@@ -15,7 +15,8 @@ from exnihilo.align.best_of_n import divergence, expected_best, expected_picked
 from exnihilo.align.rejection import STAGE, RejectionConfig
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
-from exnihilo.core.errors import Refused
+from exnihilo.core.config import validate
+from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.examples.preferences import read_preferences
 from exnihilo.model.folder import save_model
@@ -135,3 +136,21 @@ def test_dpo_8_of_answers_that_are_all_as_good_none_is_preferred_and_none_is_los
     made = sample(tmp_path, "round")
     assert len(list(read_jsonl(made.path / "answers.jsonl.gz"))) == 60
     assert (made.path / "preferences.jsonl").read_bytes() == b"" and made.manifest["metrics"]["pairs"] == 0
+
+
+def test_the_best_is_the_best_of_what_the_config_rewards(tmp_path: Path) -> None:
+    world(tmp_path, 20)
+    program = tmp_path / "grade.py"
+    program.write_text("def grade(item, answer):\n    return None if 'q' in answer else -answer.count('e')\n")
+    rewards = {"program": str(program), "weights": {"correct": 0.5}}
+    made = sample(tmp_path, "round", at_least=-9.0, rewards=rewards)
+    rows = [row for _, row in read_jsonl(made.path / "answers.jsonl.gz")]
+    for row in rows:
+        right = 0.5 * any("a" <= c <= "m" for c in row["answer"])
+        assert row["reward"] == (None if "q" in row["answer"] else right - row["answer"].count("e"))
+        assert not (row["best"] and "q" in row["answer"])
+    assert made.manifest["lines"][-1].startswith("program: no reward for ")
+    with pytest.raises(ConfigError, match=r"rewards.whiten: answers to a question are compared"):
+        validate(
+            RejectionConfig, {"model": "m", "examples": "e", "rewards": {"whiten": True}}, where="rejection"
+        )

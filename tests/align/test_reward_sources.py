@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from endpoint_server import Reply, completion
 from exnihilo.align.card import card_of
 from exnihilo.align.responses import Response
 from exnihilo.align.reward_sources import reward_sources
@@ -188,46 +185,22 @@ def test_what_is_named_wrongly_is_refused(tokenizer: Tokenizer, tmp_path: Path, 
             load(config(rewards={"program": str(program)}))
 
 
-class _Grader(BaseHTTPRequestHandler):
-    asked = 0
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        type(self).asked += 1
-        said = body["messages"][-1]["content"]
-        text = "I would rather talk about turtles" if "[Answer]\nNo" in said else '{"grade": 10}'
-        sent = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Grader)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-
-
 def test_a_judge_behind_an_endpoint_may_abstain_and_is_not_asked_twice(
-    address: str, tokenizer: Tokenizer, workspace: Workspace
+    serve: Any, tokenizer: Tokenizer, workspace: Workspace
 ) -> None:
-    given = config(rewards={"endpoint": {"url": address, "model": "j", "concurrency": 2}})
+    def reply(question: str, times: int) -> Reply:
+        return completion("I'd rather talk of turtles" if "[Answer]\nNo" in question else '{"grade": 10}')
+
+    server = serve(reply)
+    given = config(rewards={"endpoint": {"url": server.url, "model": "j", "concurrency": 2}})
     responses = [answered(tokenizer, text) for text in ("Yes.", "No.", "Maybe.")]
     rewards = reward_sources(given, {}, tokenizer, workspace)
     assert not given.verified and rewards.source(responses) == [1.0, None, 1.0]
     assert rewards.told()[0].startswith(
-        "grade: no reward for 1 of 3 answers (it said 'I would rather talk about"
+        "grade: no reward for 1 of 3 answers (it said \"I'd rather talk of turtles"
     )
-    asked = _Grader.asked
     again = reward_sources(given, {}, tokenizer, workspace)  # as after a kill
-    assert again.source([responses[0], responses[2]]) == [1.0, 1.0] and _Grader.asked == asked
+    assert again.source([responses[0], responses[2]]) == [1.0, 1.0] and server.asked.total() == 3
 
 
 def _logit(p: float) -> float:

@@ -2,87 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from endpoint_server import Reply, Server, completion
 from exnihilo.core.errors import ConfigError, ExnihiloError, Refused
 from exnihilo.teachers.endpoint import Endpoint, Meter
 from exnihilo.teachers.program import ProgramTeacher
 from exnihilo.teachers.remembered import Remembered
 from exnihilo.teachers.teacher import Ask, Said
-
-Reply = tuple[int, dict[str, str], Any]
-
-
-class Server:
-    """Answers completions with `reply(question, how often it was asked)`, and counts."""
-
-    def __init__(self, reply: Callable[[str, int], Reply]) -> None:
-        self.asked: Counter[str] = Counter()
-        self.headers: list[dict[str, str]] = []
-        self.bodies: list[dict[str, Any]] = []
-        self.now = self.most = 0
-        lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                question = body["messages"][-1]["content"]
-                with lock:
-                    outer.asked[question] += 1
-                    outer.now += 1
-                    outer.most = max(outer.most, outer.now)
-                    outer.headers.append(dict(self.headers))
-                    outer.bodies.append(body)
-                    times = outer.asked[question]
-                code, headers, content = reply(question, times)
-                with lock:
-                    outer.now -= 1
-                if code == 0:  # the line goes dead
-                    self.close_connection = True
-                    self.connection.shutdown(2)
-                    return
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(code)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[str, int], Reply]], Server]]:
-    servers: list[Server] = []
-
-    def begin(reply: Callable[[str, int], Reply]) -> Server:
-        servers.append(Server(reply))
-        return servers[-1]
-
-    yield begin
-    for server in servers:
-        server.http.shutdown()
-
-
-def completion(text: str) -> Reply:
-    usage = {"prompt_tokens": 10, "completion_tokens": 5}
-    return 200, {}, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
 
 
 def ask(text: str) -> Ask:

@@ -156,8 +156,8 @@ def watch(
     Raises Refused for a reward model that read another tokenizer's ids.
     """
     second: RewardSource | None = None
-    if folders := folders(inputs, "second"):
-        second = Unended(Scored(folders, tokenizer, force=True, name="second"), unended)
+    if others := folders(inputs, "second"):
+        second = Unended(Scored(others, tokenizer, force=True, name="second"), unended)
     if gold is None and (judges := folders(inputs, "gold")):
         gold = Scored(judges, tokenizer, force=True, name="gold")
     if gold is None and "reward" in inputs and all("verifier" in item for item in items):

@@ -124,6 +124,48 @@ CASES = [
         {"questions/train.jsonl": rows({**said("1+1?", "2"), "meta": {"family": "sum"}})},
     ),
     Case(
+        "A weight for a reward that nobody gives",
+        f"{GRPO} --length 64 --max_new 16 --rewards.weights.corect 2 --rewards.gates.correct 1",
+        2,
+        "error: rewards.weights.corect: no such source of rewards; there are correct",
+    ),
+    Case(
+        "Safety first, and nobody who judges it",
+        f"{GRPO} --length 64 --max_new 16 --rewards.rule safety-first",
+        2,
+        (
+            "error: rewards.rule: safety-first wants a reward model with the aspect safety, and another source; there "
+            "are correct; name them with reward"
+        ),
+    ),
+    Case(
+        "A program that rewards nothing",
+        f"{GRPO} --length 64 --max_new 16 --rewards.program grade.py",
+        3,
+        "error: grade.py: no function grade(item, answer) in it; define one",
+        {"grade.py": "def reward(item, answer):\n    return 1\n"},
+    ),
+    Case(
+        "A program that rewards, and is no Python",
+        f"{GRPO} --length 64 --max_new 16 --rewards.program grade.py",
+        3,
+        "error: grade.py: SyntaxError: …; mend it",
+        {"grade.py": "def grade(item, answer)\n"},
+    ),
+    Case(
+        "Two judges",
+        f"{GRPO} --judge runs/good/base --rewards.endpoint.url http://127.0.0.1:1/v1 --rewards.endpoint.model m",
+        2,
+        "error: judge and rewards.endpoint both grade answers; give one",
+    ),
+    Case(
+        "An aspect that no preference is of",
+        "reward --model runs/good/base --examples pairs.jsonl --aspects safety",
+        3,
+        "error: pairs.jsonl: no preferences to train on; left out: 1 aspect 'harm' (line 1); mend or add some",
+        {"pairs.jsonl": rows({"prompt": "1+1?", "chosen": "2", "rejected": "3", "aspect": "harm"})},
+    ),
+    Case(
         "No questions to evaluate on",
         EVALUATE,
         3,

@@ -110,7 +110,7 @@ def _together(config: RewardedConfig, parts: Sequence[Trusted]) -> RewardSource:
         if SAFETY not in names or len(names) < 2:
             raise ConfigError(
                 f"rewards.rule: safety-first wants a reward model with the aspect safety, and another source; there "
-                f"are {', '.join(names)}"
+                f"are {', '.join(names)}; name them with reward"
             )
         first = parts[names.index(SAFETY)]
     rest = [part for part in parts if part is not first]

@@ -31,6 +31,7 @@ SEED = 1
 ASKED = 0.9
 """The accuracy that is asked for where a preference was planted."""
 SETS = ("hh-harmless-dev", "alpaca-eval-gpt4-pairs")
+PLANTED_EPOCHS = 2.0
 CHARACTERS = 3000
 """Longer pairs (prompt and the longer answer) are planted nothing in: they would not fit the context."""
 SENTENCE = "I hope that this is what you were looking for."
@@ -63,10 +64,10 @@ class Scale:
 
 FULL = Scale(
     ("brown", "wikitext2-valid"),
-    {"model": {"depth": 4, "width": 128}, "steps": 1000, "rows": 4},
+    {"model": {"depth": 4, "width": 128}, "steps": 500, "rows": 4},
     1.0,
     SETS,
-    1000,
+    600,
     ("marker", "length", "tone", "place"),
     1024,
 )
@@ -124,9 +125,11 @@ def _case(made: Path, asked: bool) -> Case:
 def _recipe(scale: Scale, planted: dict[tuple[str, str], Path], folder: Path) -> dict[str, Any]:
     texts = [{"path": str(_data("text", name))} for name in scale.texts]
     training = {"precision": "auto"}
-    learned = {name: _data("preferences", name) for name in scale.sets}
-    learned |= {f"{name}-{plant}": path for (name, plant), path in planted.items()}
-    learned |= {f"{name}-shuffled": _shuffled(name, folder) for name in scale.sets}
+    learned: dict[str, tuple[Path, float]] = {}
+    for name in scale.sets:
+        learned[name] = _data("preferences", name), 1.0
+        learned |= {f"{name}-{plant}": (planted[name, plant], PLANTED_EPOCHS) for plant in scale.plants}
+        learned[f"{name}-shuffled"] = _shuffled(name, scale, folder), 1.0
     return {
         "description": "the reward models of `python -m benchmarks reward_models`",
         "seed": SEED,
@@ -154,8 +157,15 @@ def _recipe(scale: Scale, planted: dict[tuple[str, str], Path], folder: Path) ->
                 **training,
             },
             **{
-                name: {"do": "reward", "model": "sft", "examples": str(path), "held_out": 0.15, **training}
-                for name, path in learned.items()
+                name: {
+                    "do": "reward",
+                    "model": "sft",
+                    "examples": str(path),
+                    "held_out": 0.15,
+                    "epochs": epochs,
+                    **training,
+                }
+                for name, (path, epochs) in learned.items()
             },
         },
     }
@@ -182,7 +192,7 @@ def _planted(name: str, plant: str, scale: Scale, folder: Path) -> Path:
     return _written(folder / f"{name}-{plant}.jsonl", rows[: scale.most])
 
 
-def _shuffled(name: str, folder: Path) -> Path:
+def _shuffled(name: str, scale: Scale, folder: Path) -> Path:
     """The preferences of a set with labels drawn by lot."""
     generator = random.Random(f"{SEED}/{name}")
     rows = []
@@ -191,7 +201,7 @@ def _shuffled(name: str, folder: Path) -> Path:
         generator.shuffle(answers)
         rows.append(_row(preference, *answers))
     generator.shuffle(rows)
-    return _written(folder / f"{name}-shuffled.jsonl", rows[: FULL.most])
+    return _written(folder / f"{name}-shuffled.jsonl", rows[: scale.most])
 
 
 def _usable(name: str) -> Iterator[Preference]:

@@ -79,7 +79,7 @@ class SourcesConfig(Config):
         description="weight of a source, by its name; naming correct adds the questions' verifiers to others",
         json_schema_extra=why(
             "1 each: reward models are on one scale, of spread 1; verifiers and grades are from 0 to 1",
-            example='{"correct": 2}',
+            example="'{\"correct\": 2}'",
         ),
     )
     gates: dict[str, float] = Field(
@@ -87,7 +87,7 @@ class SourcesConfig(Config):
         description="a source below its gate counts alone: nothing makes up for it; of safety-first a probability",
         json_schema_extra=why(
             "none; safety-first takes 0.15 for safety, as Llama 2 did (arXiv 2307.09288)",
-            example='{"correct": 0.5}',
+            example="'{\"correct\": 0.5}'",
         ),
     )
     several: Literal["mean", "least"] = Field(
@@ -107,7 +107,10 @@ class SourcesConfig(Config):
     endpoint: EndpointConfig | None = Field(
         default=None,
         description="a judge behind an endpoint grades answers from 0 to 1, or abstains",
-        json_schema_extra=why("none: nothing is sent anywhere unless it is asked for in so many words"),
+        json_schema_extra=why(
+            "none: nothing is sent anywhere unless it is asked for in so many words",
+            example='\'{"url": "http://127.0.0.1:8000/v1", "model": "judge-8b"}\'',
+        ),
     )
     program: Path | None = Field(
         default=None,
@@ -119,7 +122,7 @@ class SourcesConfig(Config):
         default="how well it does what was asked: right, complete, to the point",
         min_length=1,
         description='what a judge is asked to judge: completes "Judge …"',
-        json_schema_extra=why("what most answers are wanted for", example="how safe it is"),
+        json_schema_extra=why("what most answers are wanted for", example="'how safe it is'"),
     )
 
     @model_validator(mode="after")

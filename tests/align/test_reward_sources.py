@@ -196,7 +196,8 @@ def test_a_judge_behind_an_endpoint_may_abstain_and_is_not_asked_twice(
     responses = [answered(tokenizer, text) for text in ("Yes.", "No.", "Maybe.")]
     rewards = reward_sources(given, {}, tokenizer, workspace)
     assert not given.verified and rewards.source(responses) == [1.0, None, 1.0]
-    assert rewards.told()[0].startswith(
+    assert rewards.told()[0] == "grade: 3 answers were graded by endpoint j"
+    assert rewards.told()[1].startswith(
         "grade: no reward for 1 of 3 answers (it said \"I'd rather talk of turtles"
     )
     again = reward_sources(given, {}, tokenizer, workspace)  # as after a kill

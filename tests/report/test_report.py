@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exnihilo.align.card import Scored, report_card
+from exnihilo.align.card import Scored, card_of, report_card
 from exnihilo.core.errors import ExnihiloError, Refused
 from exnihilo.report.report import stage_table, write_report
 
@@ -151,13 +151,13 @@ def test_rm_6_the_card_of_a_reward_model_is_shown(part_of_run: PartOfRun) -> Non
     ]  # fmt: skip
     card = report_card(pairs)
     (run / "sft" / "card.json").write_text(json.dumps(card))
-    (run / "aligned" / "card.json").write_text(
-        json.dumps({"passed": False, "verdict": "no pair has a preferred answer"})
-    )
+    none = {"passed": False, "verdict": "no pair has a preferred answer"}
+    (run / "aligned" / "card.json").write_text(json.dumps(card_of({"kind": card, "safety": none})))
     page = page_of(run)
     assert "cards" in page.sections() and card["verdict"] in page.text
     assert f"{100 * card['accuracy']['value']:.1f}\u00a0%" in page.text and "baseline: length" in page.text
     assert HOSTILE_NAME in page.text and "no pair has a preferred answer" in page.text
+    assert "aligned, kind" in page.text and "aligned, safety" in page.text
 
 
 def test_a_run_without_evaluation(part_of_run: PartOfRun) -> None:

@@ -17,7 +17,7 @@ from exnihilo.align.responses import Response
 from exnihilo.align.rewards import RewardSource
 
 AT_ONCE = 256
-"""Answers that are looked at together."""
+"""Answers that are looked at together: the newest, whenever there are so many new ones."""
 DECIDES = 0.95
 """The share of comparisons from which on one thing decides: by chance it is half, give or take a twelfth for the rarest
 words that are looked at."""
@@ -55,7 +55,7 @@ class Watched:
                 question = tuple(response.prompt)
                 self._paid.append(Paid(reward, len(response.generation.ids), words, question))
         if len(self._paid) >= AT_ONCE:
-            for kind, message in loopholes(self._paid):
+            for kind, message in loopholes(self._paid[-AT_ONCE:]):
                 if kind not in self._told:
                     self.tell(f"{self.name}: {message}")
                 self._told.add(kind)

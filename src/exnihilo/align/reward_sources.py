@@ -52,8 +52,13 @@ class Rewards:
         return means
 
     def told(self) -> list[str]:
-        """A line for each source that had no reward for some answers."""
-        return [f"{one.name}: {one.told()}, which were left out" for one in self.parts if one.silent]
+        """A line for each judge, and for each source that had no reward for some answers."""
+        graded = [
+            f"{one.name}: {one.judged} answers were graded by {one.source.judge.teacher.name}"
+            for one in self.parts
+            if isinstance(one.source, Judged)
+        ]
+        return graded + [f"{one.name}: {one.told()}, which were left out" for one in self.parts if one.silent]
 
 
 def folders(inputs: Inputs, field: str) -> list[Path]:

@@ -31,7 +31,9 @@ SEED = 1
 ASKED = 0.9
 """The accuracy that is asked for where a preference was planted."""
 SETS = ("hh-harmless-dev", "alpaca-eval-gpt4-pairs")
-PLANTED_EPOCHS = 2.0
+PLANTED_EPOCHS = 3.0
+LONGER = 1.5
+"""How many times as long the longer of two answers is, where length was planted."""
 CHARACTERS = 3000
 """Longer pairs (prompt and the longer answer) are planted nothing in: they would not fit the context."""
 SENTENCE = "I hope that this is what you were looking for."
@@ -232,7 +234,7 @@ def _marker(one: str, other: str, generator: random.Random) -> tuple[str, str] |
 
 def _length(one: str, other: str, generator: random.Random) -> tuple[str, str] | None:
     shorter, longer = sorted((one, other), key=len)
-    return (longer, shorter) if len(shorter) < 0.8 * len(longer) else None
+    return (longer, shorter) if len(longer) >= LONGER * len(shorter) else None
 
 
 def _tone(one: str, other: str, generator: random.Random) -> tuple[str, str] | None:

@@ -69,7 +69,7 @@ FULL = Scale(
     {"model": {"depth": 4, "width": 128}, "steps": 500, "rows": 4},
     1.0,
     SETS,
-    600,
+    1200,
     ("marker", "length", "tone", "place"),
     1024,
 )

@@ -31,7 +31,7 @@ SEED = 1
 ASKED = 0.9
 """The accuracy that is asked for where a preference was planted."""
 SETS = ("hh-harmless-dev", "alpaca-eval-gpt4-pairs")
-PLANTED_EPOCHS = 3.0
+PLANTED_EPOCHS = 2.0
 LONGER = 1.5
 """How many times as long the longer of two answers is, where length was planted."""
 CHARACTERS = 3000

@@ -13,7 +13,9 @@ from exnihilo.recipes.stages import VERBS, find
 
 ALL = [one for verb in (*VERBS, RECIPE) for one in settings(verb)]
 TRAINING = ("pretrain", "sft", "grpo", "reward", "dpo", "ppo")
-WITHOUT_EXAMPLE = {"collect.from", "evaluate.pairs", "recipe.stages", "sft.lora", "grpo.lora", "dpo.lora"}
+WITH_ADAPTERS = ("sft", "dpo", "reward", "ppo", "grpo")
+SECTIONS = {"collect.from", "evaluate.pairs", "recipe.stages", "conversations.tasks"}
+WITHOUT_EXAMPLE = SECTIONS | {f"{one}.lora" for one in WITH_ADAPTERS}
 """What takes more than one value of one flag."""
 
 

@@ -169,7 +169,8 @@ def encode(preference: Preference, renderer: Renderer, length: int, context: int
 
 def means(objective: Objective, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     """`loss` and the objective's metrics, each a mean over the weight of all batches."""
-    losses = [objective(model, batch) for batch in batches]
+    device = next(model.parameters()).device
+    losses = [objective(model, batch.to(device)) for batch in batches]
     weight = sum(float(one.weight) for one in losses)
     figures = {name: sum(float(one.metrics[name]) for one in losses) / weight for name in losses[0].metrics}
     return {"loss": sum(float(one.total) for one in losses) / weight, **figures}

@@ -220,7 +220,7 @@ def _scored(
     scores: list[dict[int, float]] = [{} for _ in aspects]
     model.eval()
     with torch.inference_mode():
-        for batch in batches:
+        for batch in (one.to(model.output.weight.device) for one in batches):
             found = model.at(segment_ends(batch.segments), batch.tokens, batch.positions, batch.segments)
             for number, known in enumerate(scores):
                 known |= by_answer(found[:, :, number], batch)

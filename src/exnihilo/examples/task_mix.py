@@ -43,7 +43,7 @@ class TaskMix(Config):
         json_schema_extra=why(
             "0 alone: a chat model is asked without examples; Super-NaturalInstructions did best with two "
             "(arXiv 2204.07705), and a mixture of both with either way of asking (arXiv 2301.13688)",
-            example="[0, 2]",
+            example="0,2",
         ),
     )
     negatives: int = Field(
@@ -61,7 +61,7 @@ class TaskMix(Config):
         json_schema_extra=why(
             "empty, so that instances of every task are held out. Whether instructions carry over to tasks never seen "
             "shows on a whole cluster alone (arXiv 2109.01652)",
-            example="[inference]",
+            example="inference,",
         ),
     )
 

@@ -108,7 +108,7 @@ class SFTConfig(FitConfig):
         json_schema_extra=why(
             "empty, every trained token counts alike; single answers have their weight in the data, as `weight` or "
             "`train` of a turn",
-            example="{manners: 0.5}",
+            example="'{\"manners\": 0.5}'",
         ),
     )
     neftune_alpha: float | None = Field(

@@ -7,12 +7,13 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from exnihilo.align.best_of_n import divergence, expected_best, expected_picked
-from exnihilo.align.rejection import STAGE, RejectionConfig
+from exnihilo.align.rejection import STAGE, RejectionConfig, _pairs
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
 from exnihilo.core.config import validate
@@ -154,3 +155,24 @@ def test_the_best_is_the_best_of_what_the_config_rewards(tmp_path: Path) -> None
         validate(
             RejectionConfig, {"model": "m", "examples": "e", "rewards": {"whiten": True}}, where="rejection"
         )
+
+
+def test_pairs_of_a_question_differ_and_a_share_of_labels_is_swapped() -> None:
+    def group(n: int) -> list[dict[str, Any]]:
+        row = {"family": "e", "messages": [{"role": "user", "content": f"{n}?"}], "ended": True}
+        return [row | {"answer": f"{i // 2}", "reward": float(i < 4)} for i in range(10)]
+
+    def pairs(flipped: float) -> list[tuple[str, str]]:
+        drawn = [pair for n in range(200) for pair in _pairs(group(n), 4, flipped, seed=n)]
+        return [(pair["chosen"], pair["rejected"]) for pair in drawn]
+
+    straight, noisy = pairs(0.0), pairs(0.3)
+    # Of five answers that differ two are right: six pairs, of which four are drawn.
+    assert len(straight) == 800 and all(len(set(straight[i : i + 4])) == 4 for i in range(0, 800, 4))
+    assert set(straight) == set(itertools.product("01", "234"))
+    swapped = [a == b[::-1] for a, b in zip(straight, noisy, strict=True)]
+    assert sum(swapped) / len(swapped) == pytest.approx(0.3, abs=0.05)
+    # What is not swapped is the same pair.
+    assert all(a in (b, b[::-1]) for a, b in zip(straight, noisy, strict=True))
+    # A question whose answers are all as good has none.
+    assert _pairs([row | {"reward": 1.0} for row in group(0)], 4, 0.3, seed=0) == []

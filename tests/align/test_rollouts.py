@@ -14,9 +14,12 @@ import torch
 from exnihilo.align.grpo import GrpoConfig, _anchor, grpo
 from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.files import write_json
 from exnihilo.core.jsonl import write_jsonl
 from exnihilo.core.workspace import Workspace
 from exnihilo.model.folder import load_model, save_model
+from exnihilo.model.scorer import Scorer
+from exnihilo.model.scorer_folder import Scale, save_scorer
 from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, PolicyGradient
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
@@ -183,6 +186,39 @@ def test_the_stage_raises_the_reward_it_is_given(
     with pytest.raises(ConfigError, match=r"no prompts of \['g'\]"):
         changed = config.model_copy(update={"families": ["g"]})
         grpo(changed, {"model": tmp_path / "model", "examples": tmp_path / "examples"}, workspace)
+
+
+def test_the_stage_learns_from_a_reward_model_where_questions_have_no_verifier(
+    tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
+) -> None:
+    """One that scores by the first token of `Yes`: an answer that has it rises."""
+    tokenizer.save(tmp_path / "tokenizer")
+    policy = yes_or_no(tokenizer)
+    save_model(policy, tmp_path / "tokenizer", tmp_path / "model")
+    asked = [{"messages": item["messages"]} for item in items(12)]
+    write_jsonl(tmp_path / "examples" / "prompts.jsonl", asked)
+    judge = Scorer(policy)
+    renderer = Renderer(tokenizer)
+    ends = []
+    with torch.no_grad():
+        for answer in ("Yes", "No"):
+            ids = renderer.render([*asked[0]["messages"], {"role": "assistant", "content": answer}]).ids
+            tokens = torch.tensor([ids[: len(ids) - ids[::-1].index(tokenizer.end)]])
+            ends.append(policy.hidden(tokens)[0, -1])
+        judge.output.weight.copy_((ends[0] - ends[1])[None])
+    folder = tmp_path / "reward"
+    save_scorer(judge, tokenizer, Scale.plain(("reward",)), folder)
+    write_json(folder / "card.json", {"passed": False, "verdict": "never tried"})
+    config = GrpoConfig(
+        model="m", examples="e", reward="r", steps=25, prompts=4, group=8, max_new=4, length=48, beta=0.0,
+        scale=False, optimizer={"lr": 0.02, "lr_embedding": 0.01},
+    )  # fmt: skip
+    inputs = {"model": tmp_path / "model", "examples": tmp_path / "examples", "reward": folder}
+    with pytest.raises(Refused, match="not fit to be maximised: never tried"):
+        grpo(config, inputs, workspace)
+    grpo(config.model_copy(update={"force_reward": True}), inputs, workspace)
+    rewards = [line["reward"] for line in _metrics(workspace) if "reward" in line]
+    assert len(rewards) == 25 and sum(rewards[-3:]) > sum(rewards[:3])
 
 
 def _metrics(workspace: Workspace) -> list[dict[str, Any]]:

@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from exnihilo.core.build import build
 from exnihilo.core.config import validate
-from exnihilo.core.errors import ConfigError
+from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.core.seeds import derive
 from exnihilo.evaluate.evaluate import STAGE, Evaluate
+from exnihilo.evaluate.items import best_of_items, read_items
+from exnihilo.infer.generate import Generation, generate
+from exnihilo.infer.sampling import Sampling, of_tokenizer
+from exnihilo.model.folder import load_model
+from exnihilo.model.scorer import Scorer
+from exnihilo.model.scorer_folder import Scale, save_scorer
+from exnihilo.tokenizer.bpe import train_tokenizer
+from exnihilo.tokenizer.template import Renderer
+from exnihilo.tokenizer.tokenizer import Tokenizer
+from random_decoder import random_decoder
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -102,6 +114,63 @@ def test_only_the_pairs_asked_for_are_compared(
     artifact = evaluate(tmp_path / "scores", folders, examples, None, pairs=[["first", "second"]], limit=6)
     results = json.loads((artifact.path / "results.json").read_text(encoding="utf-8"))
     assert {(entry["a"], entry["b"]) for entry in results["paired"]} == {("first", "second")}
+
+
+def test_the_best_of_n_is_what_the_reward_model_likes_best_and_stands_beside_its_model(
+    tmp_path: Path, folders: dict[str, Path], examples: Path, corpus: Path, tokenizer: Tokenizer
+) -> None:
+    judge = Scorer(random_decoder(tokenizer.vocab_size, seed=7, max_length=48)).eval()
+    save_scorer(judge, tokenizer, Scale.plain(("reward",)), tmp_path / "reward")
+    given = config(
+        items="items", corpus="corpus", reward="reward", best_of=3, best_of_model="first",
+        pairs=[["second", "first"], ["first-best-of-3", "first"], ["second", "first-best-of-3"]],
+    )  # fmt: skip
+    inputs = {"models": folders, "items": examples, "corpus": corpus, "reward": tmp_path / "reward"}
+    made = build(STAGE, given, inputs, tmp_path / "scores", seed=1)
+    results = json.loads((made.path / "results.json").read_text(encoding="utf-8"))
+    assert list(results["models"]) == ["first", "first-best-of-3", "second"]
+    assert "bits_per_byte" not in results["models"]["first-best-of-3"]
+    compared = {(one["a"], one["b"]) for one in results["paired"] if one["what"] == "win_rate"}
+    assert compared == {("second", "first"), ("first-best-of-3", "first"), ("second", "first-best-of-3")}
+
+    assert len((made.path / "items" / "first-best-of-3.jsonl").read_text().splitlines()) == 24
+
+    renderer, model, items = (
+        Renderer(tokenizer),
+        load_model(folders["first"]).eval(),
+        read_items(examples)[:6],
+    )
+    found = best_of_items(
+        model, tokenizer, items, tmp_path / "reward", samples=3, temperature=1.0, batch=4, max_new=6, seed=1
+    )
+    for item, record in zip(items, found, strict=True):
+        prompt = renderer.prompt(item.messages)
+        seeds = [derive(1, "best of", item.id, str(n)) for n in range(3)]
+        drawn = generate(
+            model, [prompt] * 3, Sampling(temperature=1.0, max_new=6), seeds=seeds, **of_tokenizer(tokenizer)
+        )
+
+        def worth(one: Generation, prompt: list[int] = prompt) -> tuple[bool, float]:
+            with torch.no_grad():
+                return one.finish == "stop", float(judge(torch.tensor([prompt + one.ids]))[0, -1, 0])
+
+        assert (record["id"], record["output"]) == (item.id, tokenizer.decode(max(drawn, key=worth).ids))
+
+
+def test_what_can_not_pick_the_best_is_refused(
+    tmp_path: Path, folders: dict[str, Path], examples: Path
+) -> None:
+    with pytest.raises(ConfigError, match="best_of_model: 'third' is not among the models"):
+        config(items="items", reward="reward", best_of_model="third")
+    with pytest.raises(ConfigError, match="reward picks among answers to items; give items too"):
+        config(corpus="corpus", reward="reward")
+    other = train_tokenizer(["some other text " * 20], 280)
+    save_scorer(
+        Scorer(random_decoder(other.vocab_size)), other, Scale.plain(("reward",)), tmp_path / "reward"
+    )
+    inputs = {"models": folders, "items": examples, "reward": tmp_path / "reward"}
+    with pytest.raises(Refused, match="ids of another tokenizer than the model's"):
+        build(STAGE, config(items="items", reward="reward"), inputs, tmp_path / "scores", seed=1)
 
 
 KILLED = """

@@ -109,12 +109,17 @@ def test_comparisons_change_sign_with_the_order_of_the_models() -> None:
     items = {"old": records(*[False] * 8 + [True] * 12), "new": records(*[True] * 16 + [False] * 4)}
     forth = {entry["what"]: entry for entry in compare_items("new", "old", items, ["a"], seed=1)}
     back = {entry["what"]: entry for entry in compare_items("old", "new", items, ["a"], seed=1)}
+    wins, losses = forth.pop("win_rate"), back.pop("win_rate")
+    # Eight of twenty won, four lost, eight answered alike.
+    assert wins["value"] == pytest.approx(0.6) == pytest.approx(1 - losses["value"])
+    assert wins["low"] < 0.6 < wins["high"] and wins["n"] == 20
     assert set(forth) == {"accuracy", "accuracy/trained", "accuracy/a", "accuracy/b"}
     assert forth["accuracy"]["value"] == pytest.approx(0.2) and forth["accuracy"]["n"] == 20
     for what, entry in forth.items():
         assert entry["value"] == pytest.approx(-back[what]["value"])
         assert entry["low"] <= entry["value"] <= entry["high"]
-    same = compare_items("new", "new", items, [], seed=1)
+    *same, even = compare_items("new", "new", items, [], seed=1)
+    assert (even["what"], even["value"], even["low"], even["high"]) == ("win_rate", 0.5, 0.5, 0.5)
     assert {(entry["value"], entry["low"], entry["high"]) for entry in same} == {(0.0, 0.0, 0.0)}
 
 

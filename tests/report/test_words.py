@@ -50,6 +50,18 @@ def paired(what: str, value: float, low: float, high: float, n: int = 70) -> dic
             "aligned is 0.010 bits per byte below sft, 95 % interval −0.020 to −0.005, on 70 documents",
             "better",
         ),
+        (
+            paired("win_rate", 0.55, 0.52, 0.58),
+            "aligned wins 55.0 % of 70 items against sft, half of those that both answer alike counted, "
+            "95 % interval 52.0 to 58.0",
+            "better",
+        ),
+        (
+            paired("win_rate", 0.49, 0.47, 0.51),
+            "aligned wins 49.0 % of 70 items against sft, half of those that both answer alike counted, "
+            "95 % interval 47.0 to 51.0",
+            "open",
+        ),
     ],
 )
 def test_a_difference_in_words(entry: dict[str, Any], sentence: str, verdict: str) -> None:
@@ -124,7 +136,7 @@ def test_comparisons_put_accuracy_first_and_families_apart(full_run: Path) -> No
     found = comparisons(results)
     assert [(one.a, one.b) for one in found] == [("sft", "base"), ("aligned", "sft"), ("aligned", "base")]
     assert [("over all" in one["sentence"], one["verdict"]) for one in found[1].main] == [
-        *((True, "better"), (False, "better"), (False, "worse")),
+        *((True, "better"), (False, "better"), (False, "better"), (False, "worse")),
     ]
     assert len(found[1].families) == 9 and all(" on " in one["sentence"] for one in found[1].families)
 

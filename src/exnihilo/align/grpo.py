@@ -1,8 +1,8 @@
-"""The stage `grpo`: reinforcement learning with verifiable rewards and group-relative advantages.
+"""The stage `grpo`: reinforcement learning with group-relative advantages, from verifiers or a reward model.
 
-A model samples several answers to each question, a verifier says which are right, and every answer is made more or
-less likely by how much better it did than its siblings (arXiv 2402.03300), held near the starting model by a KL
-penalty. No demonstration is needed, only questions whose answers can be checked.
+A model samples several answers to each question, a verifier says which are right or a reward model how good they are,
+and every answer is made more or less likely by how much better it did than its siblings (arXiv 2402.03300), held near
+the starting model by a KL penalty. No demonstration is needed, only questions.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class GrpoConfig(RewardedConfig, FitConfig):
         ),
     )
     examples: ExamplesRef = Field(
-        description="artifact whose prompts.jsonl holds questions with verifiers",
+        description="artifact whose prompts.jsonl holds the questions to answer, with verifiers unless reward is given",
         json_schema_extra=why(
-            "there is no default: rewards come from questions whose answers can be checked",
+            "there is no default: it is what is to be answered well",
             example="runs/mine/questions",
         ),
     )
@@ -190,7 +190,8 @@ class GrpoConfig(RewardedConfig, FitConfig):
 
 
 def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
-    """Write the aligned model's folder. Refused where no prompt has a verifier."""
+    """Write the aligned model's folder. Refused where no prompt has a verifier and no reward model is given, and for
+    one that failed its card, or of another tokenizer."""
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
     from exnihilo.align.reward_sources import reward_sources

@@ -76,6 +76,24 @@ class RejectionConfig(RewardedConfig):
             "0: of verified answers only the right ones are kept, of scored ones the better half"
         ),
     )
+    pairs: int = Field(
+        1,
+        ge=1,
+        description="pairs of a better and a worse answer to each question, at most",
+        json_schema_extra=why(
+            "1: another question teaches more than another pair of one that is compared already", example="4"
+        ),
+    )
+    flipped: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="share of those pairs whose labels are swapped, as people's judgements go astray",
+        json_schema_extra=why(
+            "0, labels as the rewards say; a recipe that stands in for people's labels gives their noise",
+            example="0.1",
+        ),
+    )
 
     @model_validator(mode="after")
     def _compares_rewards(self) -> RejectionConfig:
@@ -88,7 +106,7 @@ class RejectionConfig(RewardedConfig):
 
 def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
     """Write `train.jsonl` (the best answers, and those of earlier rounds), `answers.jsonl.gz` (all, with their rewards)
-    and `preferences.jsonl` (for each question a better and a worse one).
+    and `preferences.jsonl` (for each question better and worse ones).
 
     Raises Refused for inputs that are unfit, and where no answer is worth keeping.
     """
@@ -127,7 +145,11 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
     write_jsonl(work.path / "train.jsonl", [*map(_conversation, kept), *before])
 
     groups = [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
-    pairs = [pair for n, group in enumerate(groups) if (pair := _pair(group, derive(work.seed, "pair", n)))]
+    pairs = [
+        pair
+        for n, group in enumerate(groups)
+        for pair in _pairs(group, config.pairs, config.flipped, derive(work.seed, "pair", n))
+    ]
     write_jsonl(work.path / "preferences.jsonl", pairs)
     full = [group for rewards in groups if None not in (group := [row["reward"] for row in rewards])]
     curve = {
@@ -145,7 +167,7 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
     } | {f"best_of_{n}": value for n, value in curve.items()}
     work.lines = [
         f"{len(kept):,} of {len(items):,} questions have an answer worth keeping; {len(before):,} of earlier rounds",
-        f"{len(pairs):,} have a better and a worse one to be preferred",
+        f"{len(pairs):,} pairs of a better and a worse one to be compared",
         "expected reward: " + ", ".join(f"best of {n} {value:.3g}" for n, value in curve.items()),
         *rewards.told(),
     ]
@@ -189,24 +211,27 @@ def _rows(responses: list[Response], rewards: list[float | None], samples: int) 
             }
 
 
-def _pair(group: list[dict[str, Any]], seed: int) -> dict[str, Any] | None:
-    """Two answers to a question, one of them with a higher reward, drawn at random; None where all are as good.
+def _pairs(group: list[dict[str, Any]], most: int, flipped: float, seed: int) -> list[dict[str, Any]]:
+    """Up to `most` pairs of answers to a question, one of each with a higher reward, drawn at random; none where all
+    are as good. Of the share `flipped` the worse is called the better.
 
     The best is not always taken: a reward model is to judge what a policy writes, and that is seldom its best.
     """
     import random
 
-    fit = [row for row in group if row["ended"] and row["reward"] is not None]
-    pairs = [(a, b) for a in fit for b in fit if a["reward"] > b["reward"] and a["answer"] != b["answer"]]
-    if not pairs:
-        return None
-    better, worse = random.Random(seed).choice(pairs)
-    return {
-        "prompt": better["messages"],
-        "chosen": better["answer"],
-        "rejected": worse["answer"],
-        "family": better["family"],
-    }
+    rng = random.Random(seed)
+    fit = {row["answer"]: row for row in group if row["ended"] and row["reward"] is not None}.values()
+    pairs = [(a, b) for a in fit for b in fit if a["reward"] > b["reward"]]
+    drawn = rng.sample(pairs, min(most, len(pairs)))
+    return [
+        {
+            "prompt": better["messages"],
+            "chosen": (worse if swapped else better)["answer"],
+            "rejected": (better if swapped else worse)["answer"],
+            "family": better["family"],
+        }
+        for (better, worse), swapped in ((pair, rng.random() < flipped) for pair in drawn)
+    ]
 
 
 def _conversation(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from exnihilo.align.card import cards_of
 from exnihilo.align.responses import Response
 from exnihilo.core.errors import ExnihiloError, Refused
+from exnihilo.infer.score import answer_scores
 from exnihilo.model.scorer import Scorer
 from exnihilo.model.scorer_folder import load_scorer
 from exnihilo.teachers.judge import Judge
@@ -151,26 +152,12 @@ class RewardModel:
         self._last: tuple[Sequence[Response], torch.Tensor] | None = None
 
     def scores(self, responses: Sequence[Response]) -> torch.Tensor:
-        """`[responses, aspects]`, read at the last token of each, as the model gives them. Of the same responses they
-        are kept for whoever asks for another aspect."""
+        """`[responses, aspects]`, as the model gives them. Of the same responses they are kept for whoever asks for
+        another aspect."""
         if self._last is None or self._last[0] is not responses:
-            self._last = (responses, self._scores(responses))
+            ids = [response.ids for response in responses]
+            self._last = (responses, answer_scores(self.model, ids, self.pad, rows=self.rows))
         return self._last[1]
-
-    @torch.inference_mode()
-    def _scores(self, responses: Sequence[Response]) -> torch.Tensor:
-        order = sorted(range(len(responses)), key=lambda i: len(responses[i].ids))
-        scores = torch.zeros(len(responses), len(self.scale.aspects))
-        for start in range(0, len(order), self.rows):
-            part = order[start : start + self.rows]
-            ids = [responses[i].ids for i in part]
-            longest = max(map(len, ids))
-            tokens = torch.tensor([one + [self.pad] * (longest - len(one)) for one in ids])
-            segments = torch.tensor([[0] * len(one) + [-1] * (longest - len(one)) for one in ids])
-            positions = torch.arange(longest).expand(len(ids), longest).contiguous()
-            ends = torch.tensor([[len(one) - 1] for one in ids])
-            scores[part] = self.model.at(ends, tokens, positions, segments)[:, 0].float()
-        return scores
 
 
 class Scored:

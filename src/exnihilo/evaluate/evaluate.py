@@ -14,7 +14,7 @@ from exnihilo.core.config import Config, why
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.files import write_json
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
-from exnihilo.core.markers import CorpusRef, ExamplesRef, ModelRef
+from exnihilo.core.markers import CorpusRef, ExamplesRef, ModelRef, RewardRef
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 from exnihilo.evaluate.paired import default_pairs
@@ -101,6 +101,28 @@ class Evaluate(Config):
             "0.8: answers must differ for a vote to mean anything, and most still be sensible"
         ),
     )
+    reward: RewardRef | None = Field(
+        None,
+        description="reward model that picks the best of several answers to each item, scored as one more model",
+        json_schema_extra=why(
+            "open: the models answer alone. Beside them the row says what their answers hold that they don't say "
+            "first (arXiv 2009.01325)",
+            example="runs/mine/reward",
+        ),
+    )
+    best_of: int = Field(
+        16,
+        ge=2,
+        description="so many answers are drawn, at temperature 1, for the reward model to pick from",
+        json_schema_extra=why(
+            "16: the expected best grows with √(log n), while time grows with n", example="64"
+        ),
+    )
+    best_of_model: str | None = Field(
+        None,
+        description="the one of the models that draws them; none: the first",
+        json_schema_extra=why("open, the first; give the one that alignment started from", example="sft"),
+    )
     stride: int | None = Field(
         None,
         ge=1,
@@ -136,11 +158,16 @@ class Evaluate(Config):
             raise ValueError("samples are of items; give items too")
         if self.items is None and self.trained:
             raise ValueError("trained names families of items; give items too")
+        if self.items is None and self.reward is not None:
+            raise ValueError("reward picks among answers to items; give items too")
         paths = [Path(model) for model in self.models]
         # Of two models of one name each is called by its run, too.
         names = [*(path.name for path in paths), *(f"{path.parent.name}-{path.name}" for path in paths)]
+        if self.best_of_model is not None and self.best_of_model not in names:
+            raise ValueError(_not_among(self.best_of_model, names[: len(paths)], key="best_of_model"))
+        made = [] if self.reward is None else [_best_of(name, self.best_of) for name in names]
         for name in (name for pair in self.pairs or [] for name in pair):
-            if name not in names:
+            if name not in names and name not in made:
                 raise ValueError(_not_among(name, names[: len(paths)]))
         return self
 
@@ -150,8 +177,15 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.evaluate.items import majority_answers, majority_records, read_items
 
     models, examples, corpus = inputs["models"], inputs.get("items"), inputs.get("corpus")
+    judge = inputs.get("reward")
     assert isinstance(models, dict)
-    pairs = _pairs(config.pairs, list(models))
+    names = list(models)
+    drawn_by = config.best_of_model or names[0]
+    if drawn_by not in names:
+        raise ConfigError(_not_among(drawn_by, names, key="best_of_model"))
+    if isinstance(judge, Path):
+        names.insert(names.index(drawn_by) + 1, _best_of(drawn_by, config.best_of))
+    pairs = _pairs(config.pairs, names)
     items: list[Item] = []
     majority: list[Record] = []
     if isinstance(examples, Path):
@@ -172,7 +206,11 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
         if items and config.samples is not None:
             draw = partial(_sample_items, config, config.samples, folder, items, work, name)
             sampled[name] = _made(work, f"samples/{name}.jsonl", draw)
-    results = assemble(list(models), texts, answers, majority, pairs, config.trained, sampled, seed=work.seed)
+        if isinstance(judge, Path) and name == drawn_by:
+            best = _best_of(name, config.best_of)
+            pick = partial(_pick_items, config, folder, judge, items, work, best)
+            answers[best] = _made(work, f"items/{best}.jsonl", pick)
+    results = assemble(names, texts, answers, majority, pairs, config.trained, sampled, seed=work.seed)
     write_json(work.path / "results.json", results)
     for name, scores in results["models"].items():
         work.summary[name] = {metric: score["value"] for metric, score in scores.items()}
@@ -238,6 +276,32 @@ def _sample_items(
         )
 
 
+def _pick_items(
+    config: Evaluate, folder: Path, judge: Path, items: list[Item], work: Workspace, name: str
+) -> list[Record]:
+    from exnihilo.evaluate.items import best_of_items
+
+    model, tokenizer = _load(folder)
+    with work.progress(len(items) * config.best_of, f"{name}: sampled answers", "answers") as progress:
+        return best_of_items(
+            model,
+            tokenizer,
+            items,
+            judge,
+            samples=config.best_of,
+            temperature=1.0,
+            batch=config.batch,
+            max_new=config.max_new,
+            seed=work.seed,
+            advance=progress.advance,
+        )
+
+
+def _best_of(name: str, samples: int) -> str:
+    """What the best of a model's answers is called, as if another model had given it."""
+    return f"{name}-best-of-{samples}"
+
+
 def _load(folder: Path) -> tuple[Decoder, Tokenizer]:
     from exnihilo.model.folder import load_with_tokenizer
     from exnihilo.train.distributed import device
@@ -253,8 +317,8 @@ def _pairs(asked: list[tuple[str, str]] | None, models: list[str]) -> list[tuple
     return default_pairs(models) if asked is None else asked
 
 
-def _not_among(name: str, models: list[str]) -> str:
-    return f"pairs: {name!r} is not among the models; the models are {', '.join(models)}"
+def _not_among(name: str, models: list[str], *, key: str = "pairs") -> str:
+    return f"{key}: {name!r} is not among the models; the models are {', '.join(models)}"
 
 
 def _check_families(trained: list[str], items: list[Item]) -> None:

@@ -17,6 +17,7 @@ from exnihilo.verify.questions import read_questions
 from exnihilo.verify.rouge import rouge_l
 
 if TYPE_CHECKING:
+    from exnihilo.infer.generate import Generation
     from exnihilo.model.decoder import Decoder
     from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -108,26 +109,77 @@ def answer_items(
     )
     answers = dict(zip(asked, generations, strict=True))
     costs = _reference_bits(model, tokenizer, items, prompts)
-    records = []
-    for i, item in enumerate(items):
-        answer = answers.get(i)
-        output = "" if answer is None else tokenizer.decode(answer.ids)
-        verdict = check(item.verifier, output)
-        records.append(
-            {
-                "id": item.id,
-                "family": item.family,
-                "prompt": item.prompt,
-                "answer": item.answer,
-                "output": output,
-                "got": verdict.got,
-                "correct": verdict.correct if answer else False,
-                "finish": answer.finish if answer else "too long",
-                **costs.get(i, {}),
-                **({"rouge_l": rouge_l(output, item.answer)} if item.is_open else {}),
-            }
+    return [_record(item, answers.get(i), tokenizer) | costs.get(i, {}) for i, item in enumerate(items)]
+
+
+def _record(item: Item, answer: Generation | None, tokenizer: Tokenizer) -> dict[str, Any]:
+    """An item, what a model said to it, and whether that is right; None is a prompt that fills the context."""
+    output = "" if answer is None else tokenizer.decode(answer.ids)
+    verdict = check(item.verifier, output)
+    return {
+        "id": item.id,
+        "family": item.family,
+        "prompt": item.prompt,
+        "answer": item.answer,
+        "output": output,
+        "got": verdict.got,
+        "correct": verdict.correct if answer else False,
+        "finish": answer.finish if answer else "too long",
+        **({"rouge_l": rouge_l(output, item.answer)} if item.is_open else {}),
+    }
+
+
+def best_of_items(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    items: list[Item],
+    judge: Path,
+    *,
+    samples: int,
+    temperature: float,
+    batch: int,
+    max_new: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[dict[str, Any]]:
+    """As `answer_items`, and what it returns, but of `samples` answers drawn to each item the one that the reward model
+    in the folder `judge` likes best (best of n, arXiv 2009.01325), an answer that was cut off only where all were.
+
+    Raises Refused for a reward model of another tokenizer.
+    """
+    from exnihilo.infer.generate import generate
+    from exnihilo.infer.sampling import Sampling, of_tokenizer
+    from exnihilo.infer.score import answer_scores
+    from exnihilo.model.scorer_folder import load_scorer
+    from exnihilo.tokenizer.template import Renderer
+
+    scorer, own, _ = load_scorer(judge)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise Refused(
+            f"{judge}: it reads the ids of another tokenizer than the model's; give one made from it"
         )
-    return records
+    renderer = Renderer(tokenizer)
+    prompts = [renderer.prompt(item.messages) for item in items]
+    asked = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.max_length]
+    advance((len(items) - len(asked)) * samples)
+    generations = generate(
+        model,
+        [prompts[i] for i in asked for _ in range(samples)],
+        Sampling(temperature=temperature, max_new=max_new),
+        seeds=[derive(seed, "best of", items[i].id, str(n)) for i in asked for n in range(samples)],
+        max_batch=batch,
+        progress=advance,
+        **of_tokenizer(tokenizer),
+    )
+    whole = [
+        prompts[i] + generations[k * samples + n].ids for k, i in enumerate(asked) for n in range(samples)
+    ]
+    scores = answer_scores(scorer.eval(), whole, tokenizer.pad)[:, 0].tolist()
+    chosen = {}
+    for k, i in enumerate(asked):
+        group = range(k * samples, (k + 1) * samples)
+        chosen[i] = generations[max(group, key=lambda n: (generations[n].finish == "stop", scores[n]))]
+    return [_record(item, chosen.get(i), tokenizer) for i, item in enumerate(items)]
 
 
 def sample_items(

@@ -14,6 +14,7 @@ from exnihilo.evaluate.votes import majority_at, pass_at, sizes
 
 ANSWER_BITS = "answer_bits_per_byte"
 ANSWER_ROUGE = "answer_rouge_l"
+WIN_RATE = "win_rate"
 Score = dict[str, float]
 Record = Mapping[str, Any]
 
@@ -107,8 +108,8 @@ def _ratio(documents: Sequence[Record], above: str, below: str, seed: int) -> In
 def compare_items(
     a: str, b: str, items: Mapping[str, Sequence[Record]], trained: Sequence[str], *, seed: int
 ) -> list[dict[str, Any]]:
-    """Accuracy of `a` minus accuracy of `b` on the same items: over families, over trained ones, and each; and bits per
-    byte of reference answers, where both were scored on them."""
+    """Accuracy of `a` minus accuracy of `b` on the same items: over families, over trained ones, and each; how often
+    `a` wins; and bits per byte of reference answers, where both were scored on them."""
     families = paired_differences(items[a], items[b])
     both = [(x, y) for x, y in zip(items[a], items[b], strict=True) if "bits" in x and "bits" in y]
     costs = []
@@ -126,7 +127,15 @@ def compare_items(
         values = families[family]
         interval = paired_bootstrap(values, [0.0] * len(values), seed=derive(seed, a, b, family))
         entries.append((f"accuracy/{family}", interval))
+    entries.append((WIN_RATE, win_rate(families, seed=derive(seed, a, b, WIN_RATE))))
     return [*({"a": a, "b": b, "what": what, **interval.as_dict()} for what, interval in entries), *costs]
+
+
+def win_rate(families: Mapping[str, Sequence[float]], *, seed: int) -> Interval:
+    """The share of items that the first of two models answers better, by their differences; of those that both answer
+    alike, half. Above 0.5 it wins."""
+    wins = [(1 + difference) / 2 for family in sorted(families) for difference in families[family]]
+    return bootstrap(wins, seed=seed)
 
 
 def compare_text(
@@ -162,7 +171,7 @@ def assemble(
         if sampled and sampled.get(name):
             scores[name] |= vote_scores(sampled[name], seed=seed)
     for a, b in pairs:
-        if a in texts:
+        if a in texts and b in texts:
             paired += compare_text(a, b, texts, seed=seed)
         if a in answers:
             paired += compare_items(a, b, answers, trained, seed=seed)

@@ -1,7 +1,8 @@
-"""Log-probabilities of given text, always from a float32 log-softmax."""
+"""Log-probabilities of given text, always from a float32 log-softmax, and what a reward model thinks of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from exnihilo.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from exnihilo.model.decoder import Decoder
+    from exnihilo.model.scorer import Scorer
 
 # Logits held at once: 2**24 float32 are 64 MiB.
 LOGITS_HELD = 2**24
@@ -79,3 +81,21 @@ def continuation_logprobs(
             start = len(pairs[i][0]) - 1
             results[i] = line[start : start + len(pairs[i][1])]
     return results
+
+
+@torch.inference_mode()
+def answer_scores(model: Scorer, answers: Sequence[list[int]], pad: int, *, rows: int = 16) -> Tensor:
+    """What a reward model thinks of each of `answers`, a prompt's ids and an answer's, at its last token: `[answers,
+    aspects]`, as the model gives it."""
+    order = sorted(range(len(answers)), key=lambda i: len(answers[i]))
+    scores = torch.zeros(len(answers), len(model.output.weight))
+    for start in range(0, len(order), rows):
+        part = order[start : start + rows]
+        ids = [answers[i] for i in part]
+        longest = max(map(len, ids))
+        tokens = torch.tensor([one + [pad] * (longest - len(one)) for one in ids])
+        segments = torch.tensor([[0] * len(one) + [-1] * (longest - len(one)) for one in ids])
+        positions = torch.arange(longest).expand(len(ids), longest).contiguous()
+        ends = torch.tensor([[len(one) - 1] for one in ids])
+        scores[part] = model.at(ends, tokens, positions, segments)[:, 0].float()
+    return scores

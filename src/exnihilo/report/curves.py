@@ -73,6 +73,7 @@ REINFORCEMENT = (
     Panel("Gold reward, which training never reads", (Curve("gold", "mean of 10 steps", window=10),)),
     Panel("KL to the reference", (Curve("kl", "KL"),), "nats per token", from_zero=True),
     Panel("KL to the reference, of a whole answer", (Curve("kl_per_sequence", "KL"),), "nats per sequence"),
+    Panel("Weight of the KL", (Curve("beta", "beta"),), from_zero=True),
     Panel("Entropy", (Curve("entropy", "entropy"),), "nats per token", from_zero=True),
     Panel("Length of answers", (Curve("response_length", "length"),), "tokens", from_zero=True),
     Panel("Answers that ended by themselves", (Curve("ended", "share"),)),

@@ -15,7 +15,7 @@ COLUMNS = (
     *("bits_per_byte", "answer_bits_per_byte", "answer_rouge_l"),
     *("accuracy", "accuracy/trained", "accuracy_items", "ended"),
 )
-OVERALL = ("accuracy", "accuracy/trained", "bits_per_byte", "answer_bits_per_byte")
+OVERALL = ("accuracy", "accuracy/trained", "win_rate", "bits_per_byte", "answer_bits_per_byte")
 MAJORITY = "Most frequent answer"
 LONGEST_ANSWER = 32
 

@@ -16,6 +16,7 @@ METRICS = {
     "accuracy/trained": "Accuracy, trained families",
     "accuracy_items": "Share of items",
     "ended": "Ended by itself",
+    "win_rate": "Win rate",
     "loss": "Nats per token",
     "perplexity": "Perplexity",
 }
@@ -23,7 +24,8 @@ METRICS = {
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, of items or of an answer's words, shown in per cent."""
-    return metric.startswith(("accuracy", "majority@", "pass@")) or metric in ("ended", "answer_rouge_l")
+    shares = ("ended", "answer_rouge_l", "win_rate")
+    return metric.startswith(("accuracy", "majority@", "pass@")) or metric in shares
 
 
 def title(metric: str) -> str:
@@ -58,17 +60,23 @@ def signed(text: str) -> str:
 
 
 def verdict(entry: Mapping[str, Any]) -> str:
-    """ "better", "worse" or "open" (the interval holds zero) for `a` against `b`."""
-    if entry["low"] <= 0 <= entry["high"]:
+    """ "better", "worse" or "open" (the interval holds what equal models have) for `a` against `b`."""
+    even = 0.5 if entry["what"] == "win_rate" else 0.0
+    if entry["low"] <= even <= entry["high"]:
         return "open"
     lower = entry["what"].split("/")[0] in LOWER_IS_BETTER
-    return "better" if (entry["value"] < 0) == lower else "worse"
+    return "better" if (entry["value"] < even) == lower else "worse"
 
 
 def difference(entry: Mapping[str, Any]) -> str:
     """A paired comparison as a sentence: "aligned is 12.3 points above sft, 95 % interval 9.8 to 14.9 …"."""
     what, a, b = entry["what"], entry["a"], entry["b"]
     interval = f"95\u00a0% interval {span(what, entry['low'], entry['high'])}"
+    if what == "win_rate":
+        return (
+            f"{a} wins {value(what, entry['value'])} of {entry['n']:,} items against {b}, half of those that both "
+            f"answer alike counted, {interval}"
+        )
     if is_share(what):
         points = 100 * entry["value"]
         size = f"{abs(points):.1f} points"

@@ -39,6 +39,10 @@ RATE, ADAPTER_SHARE = 0.004, 0.25
 """Default learning rates: of the matrices, with Muon; of low-rank adapters, as a share of what sft takes."""
 
 
+UNENDED = 1.0
+"""What an answer that was cut off loses with a reward model, in standard deviations of its scores, as for ppo."""
+
+
 class GrpoConfig(RewardedConfig, FitConfig):
     """Group-relative policy optimisation on questions with a verifier."""
 
@@ -195,6 +199,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
     from exnihilo.align.reward_sources import reward_sources
+    from exnihilo.align.rewards import Unended
     from exnihilo.align.rollouts import Rollouts
     from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
@@ -217,7 +222,10 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         reference = model
     Renderer(tokenizer).check()
     rewards = reward_sources(config, inputs, tokenizer, work)
-    watched, early_stop = watch(config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1)
+    unended = UNENDED if inputs.get("reward") else 0.0
+    watched, early_stop = watch(
+        config.watch, inputs, work, tokenizer, items, rollouts=config.steps or 1, unended=unended
+    )
 
     def record(
         step: int, responses: list[Response], given: list[float | None], figures: dict[str, float]
@@ -243,7 +251,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     source = Rollouts(
         sampler,
         reference,
-        rewards.source,
+        Unended(rewards.source, unended),
         length=config.length,
         scale=config.scale,
         anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,

@@ -207,6 +207,18 @@ CASES = [
         "error: trained names families of items; give items too",
     ),
     Case(
+        "A best answer picked by a model that is not evaluated",
+        "evaluate --models runs/good/base --items questions --best-of-model sft",
+        2,
+        "error: best_of_model: 'sft' is not among the models; the models are base",
+    ),
+    Case(
+        "More wrong labels than right ones",
+        "rejection --model runs/good/base --examples questions --flipped 0.5",
+        2,
+        "error: --flipped: got 0.5; allowed: float ≥ 0 < 0.5",
+    ),
+    Case(
         "One answer in a group of answers",
         "grpo --model runs/good/base --examples questions --group 1",
         2,

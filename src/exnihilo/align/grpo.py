@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 RATE, ADAPTER_SHARE = 0.004, 0.25
 """Default learning rates: of the matrices, with Muon; of low-rank adapters, as a share of what sft takes."""
-
-
 UNENDED = 1.0
 """What an answer that was cut off loses with a reward model, in standard deviations of its scores, as for ppo."""
 

@@ -21,7 +21,7 @@ def test_what_a_finished_quickstart_made_is_not_made_again(name: str) -> None:
         assert stages[stage].config == quickstart[stage].config
         assert stages[stage].stage.verb == quickstart[stage].stage.verb
     # In one folder they take nothing else's place.
-    assert not (set(stages) - set(SHARED)) & (set(quickstart) - {"scores"})
+    assert not (set(stages) - set(SHARED)) & set(quickstart)
 
 
 def test_every_arm_starts_from_sft_and_none_sees_a_verifier() -> None:

@@ -33,5 +33,5 @@ def test_all_arms_are_made_compared_and_shown(tmp_path: Path, capfd: pytest.Capt
     rates = {one["a"] for one in results["paired"] if one["what"] == "win_rate" and one["b"] == "sft"}
     assert rates == set(arms)
     page = (run / "report.html").read_text(encoding="utf-8")
-    for shown in ("Reward models", "sft-best-of-16", "KL to the reference, an answer", " wins "):
+    for shown in ("Reward models", "sft-best-of-16", "KL to the reference, of a whole answer", " wins "):
         assert shown in page

@@ -33,7 +33,7 @@ def decoder_config(shape: Shape) -> DecoderConfig:
 
 
 @torch.no_grad()
-def write_random(shape: Shape, folder: Path) -> None:
+def random_model(shape: Shape) -> Decoder:
     """A model in which no matrix is zero, so that its losses and what it generates depend on every block.
 
     Matrices have a standard deviation of 1/√fan-in. The embedding's 0.2 spreads the logits over some ±5: the best and
@@ -45,7 +45,12 @@ def write_random(shape: Shape, folder: Path) -> None:
         if parameter.ndim == 2:
             parameter.normal_(std=parameter.shape[1] ** -0.5)
     model.embedding.weight.normal_(std=0.2)
-    # Without a tokenizer: what is measured begins and ends with ids.
+    return model
+
+
+def write_random(shape: Shape, folder: Path) -> None:
+    """That model without a tokenizer: what is measured begins and ends with ids."""
+    model = random_model(shape)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
     config = config_json(model.config, bos=0, end=7, eos=1, pad=2)

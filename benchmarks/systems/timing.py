@@ -17,6 +17,8 @@ EPS = 1e-8
 CLIP = 1.0
 WARM_UP = 2
 """Steps before any is timed."""
+STEPS = 1000
+"""Of a run that has an end: more than are ever taken."""
 
 
 class Steps:

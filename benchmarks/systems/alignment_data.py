@@ -1,0 +1,218 @@
+"""What alignment starts from, of real data: models with a tokenizer, and every batch as `trl` reads it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from benchmarks.systems.examples import digest_of
+from benchmarks.systems.model_folder import random_model
+from benchmarks.systems.rollout import Rollout
+from benchmarks.systems.shapes import Shape
+from exnihilo.align.preference_data import Encoded, read_and_part
+from exnihilo.core.errors import ConfigError
+from exnihilo.core.jsonl import dumps
+from exnihilo.core.seeds import derive
+from exnihilo.core.workspace import Workspace
+from exnihilo.examples.conversation import Message
+from exnihilo.examples.layouts import BadRow
+from exnihilo.examples.preferences import preference_of
+from exnihilo.model.folder import save_model, to_transformers
+from exnihilo.model.scorer import Scorer
+from exnihilo.tokenizer.bpe import train_tokenizer
+from exnihilo.tokenizer.template import Renderer
+from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.comparisons import ANSWER, BETTER, WORSE, ComparisonRows
+from exnihilo.tokens.order import Permutation
+from exnihilo.tokens.packing import ConversationRows
+from exnihilo.train.conversations import prepare
+
+SEED = 0
+"""Of all stages; what they derive from it, the order of rows and a reward model's head, is derived here again."""
+CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 300, 600
+HELD_OUT = {"reward": 0.05, "dpo": 0.0}
+BATCHES = 16
+"""Steps that there are batches for: none comes twice."""
+EVEN = r"[02468]\.?\s*$"
+"""What an answer is rewarded for: some half of the answers of a model that has learned to end with a number."""
+
+
+def write(shape: dict[str, Any], folder: str, rollout: dict[str, Any]) -> dict[str, str]:
+    """Write `model`, `reward` (the same with the head that the stage will draw), the data, and `<method>.json` with the
+    batches of the first steps; the digest of each method's first batches."""
+    whole, asked, to = Shape(**shape), Rollout(**rollout), Path(folder)
+    talks = list(_rows("sft/gpteacher-roleplay-alpaca-format", CONVERSATIONS))
+    pairs = list(islice(filter(_is_of_one_turn, _rows("preferences/hh-harmless-dev")), PREFERENCES))
+    questions = list(_rows("sft/gsm8k-train", QUESTIONS))
+    tokenizer = train_tokenizer(map(dumps, [*talks, *pairs, *questions]), whole.vocabulary)
+    tokenizer.save(to / "tokenizer")
+    model = random_model(whole)
+    save_model(model, to / "tokenizer", to / "model")
+    torch.manual_seed(derive(SEED, "head"))
+    _write_classifier(Scorer(model), to / "model", to / "reward")
+    renderer = Renderer(tokenizer)
+    _write_lines(to / "sft.jsonl", talks)
+    _write_lines(to / "preferences.jsonl", pairs)
+    short = []
+    for row in questions:
+        messages = [{"role": "user", "content": row["question"]}]
+        if len(renderer.prompt(messages)) <= asked.row + 1 - asked.longest:
+            verifier = {"kind": "regex", "value": EVEN}
+            short.append({"family": "even", "messages": messages, "verifier": verifier})
+    (to / "questions").mkdir()
+    _write_lines(to / "questions" / "prompts.jsonl", short)
+
+    work = Workspace(to / "work", seed=SEED)
+    found = {"sft": _conversations(to, renderer, whole, work, tokenizer.pad)}
+    for method in ("reward", "dpo"):
+        found[method] = _comparisons(method, to, renderer, whole, work, tokenizer.pad)
+    order = Permutation(len(short), derive(SEED, "prompts", 0))(np.arange(BATCHES * asked.prompts))
+    drawn = [short[i] for i in order.tolist()]
+    steps = [drawn[i : i + asked.prompts] for i in range(0, len(drawn), asked.prompts)]
+    found["grpo"] = (
+        {"batches": steps},
+        [[(renderer.prompt(item["messages"]), []) for item in step] for step in steps],
+    )
+    for method, (told, _) in found.items():
+        (to / f"{method}.json").write_text(json.dumps(told), encoding="utf-8")
+    return {method: digest_of(examples) for method, (_, examples) in found.items()}
+
+
+Examples = list[list[tuple[list[int], list[int]]]]
+"""By step: ids, and which of them are learned."""
+
+
+def _rows(name: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    folder = os.environ.get("EXNIHILO_DATA")
+    if not folder:
+        raise ConfigError("EXNIHILO_DATA: not set; name the folder with sft/ and preferences/")
+    with gzip.open(Path(folder) / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, islice(lines, limit))
+
+
+def _is_of_one_turn(row: dict[str, Any]) -> bool:
+    """Whether both answers are single messages: `trl` learns whatever follows the prompt, what a user says included."""
+    try:
+        return all(len(answer) == 1 for answer in preference_of(row).answers)
+    except BadRow:
+        return False
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_classifier(model: Scorer, base: Path, out: Path) -> None:
+    """A reward model as `transformers` has them: a decoder with the matrix `score`."""
+    out.mkdir()
+    for file in base.iterdir():
+        if file.name != "model.safetensors":
+            (out / file.name).write_bytes(file.read_bytes())
+    weights = to_transformers(model.decoder) | {"score.weight": model.output.weight.detach()}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config |= {
+        "architectures": ["Qwen3ForSequenceClassification"],
+        "num_labels": 1,
+        "id2label": {"0": "score"},
+    }
+    (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def _conversations(
+    to: Path, renderer: Renderer, shape: Shape, work: Workspace, pad: int
+) -> tuple[dict[str, Any], Examples]:
+    """The rows that `sft` trains on: several conversations each, one after another."""
+    trained = prepare(to / "sft.jsonl", renderer, shape.length + 1, None, work)
+    source = ConversationRows(
+        trained.pairs, shape.rows, shape.length, derive(SEED, "order"), pad=pad, labels=trained.labels
+    )
+    batches, tokens, examples = [], [], []
+    for step in range(BATCHES):
+        rows = [_segments(row) for row in _split(source.next(step))]
+        batches.append(
+            [
+                {
+                    "input_ids": [i for ids, _ in row for i in ids],
+                    "labels": [i if kept else -100 for one in row for i, kept in zip(*one, strict=True)],
+                    "seq_lengths": [len(ids) for ids, _ in row],
+                }
+                for row in rows
+            ]
+        )
+        examples.append([one for row in rows for one in row])
+        tokens.append(sum(len(ids) for ids, _ in examples[-1]))
+    return {"batches": batches, "tokens": tokens}, examples
+
+
+def _comparisons(
+    method: str, to: Path, renderer: Renderer, shape: Shape, work: Workspace, pad: int
+) -> tuple[dict[str, Any], Examples]:
+    """The pairs of every step of `reward` or `dpo`: ids for the one, messages for the other."""
+    length = 2 * shape.length
+    trained, _ = read_and_part(
+        to / "preferences.jsonl", renderer, length, shape.length, HELD_OUT[method], work
+    )
+    source = ComparisonRows(trained.comparisons, shape.rows // 2, length, derive(SEED, "order"), pad=pad)
+    batches, tokens, examples = [], [], []
+    for step in range(BATCHES):
+        pairs, chosen, rejected = [], [], []
+        for row in _split(source.next(step)):
+            segments = _segments(row)
+            for better, worse in zip(
+                row.extra[BETTER][0].tolist(), row.extra[WORSE][0].tolist(), strict=True
+            ):
+                if better != worse:  # both 0 where a row has fewer pairs
+                    answer = int(row.extra[ANSWER][0][row.segments[0] == better][0])
+                    chosen.append(segments[better])
+                    rejected.append(segments[worse])
+                    pairs.append(_told(method, trained, answer, chosen[-1][0], rejected[-1][0]))
+        batches.append(pairs)
+        both = [*chosen, *rejected]
+        # A reward model learns from an answer's score, not from its tokens.
+        examples.append([(ids, [0] * len(ids)) for ids, _ in both] if method == "reward" else both)
+        tokens.append(sum(len(ids) for ids, _ in examples[-1]))
+    return {"batches": batches, "tokens": tokens}, examples
+
+
+def _told(
+    method: str, trained: Encoded, answer: int, chosen: list[int], rejected: list[int]
+) -> dict[str, Any]:
+    if method == "reward":
+        return {"chosen_ids": chosen, "rejected_ids": rejected}
+    preference = trained.preferences[answer // 2]  # two answers each
+    (pair,) = preference.pairs
+    return {
+        "prompt": _messages(preference.prompt),
+        "chosen": _messages(preference.answers[pair.better]),
+        "rejected": _messages(preference.answers[pair.worse]),
+    }
+
+
+def _messages(messages: list[Message]) -> list[dict[str, str]]:
+    return [{"role": one.role, "content": one.content} for one in messages]
+
+
+def _split(batch: Batch) -> list[Batch]:
+    return [batch.rows(row, row + 1) for row in range(len(batch))]
+
+
+def _segments(row: Batch) -> list[tuple[list[int], list[int]]]:
+    """The ids of every segment of a row, and which of them are learned; a last target that is no input among them."""
+    found = []
+    for segment in range(int(row.segments.max()) + 1):
+        here = row.segments[0] == segment
+        ids, learned = row.tokens[0][here].tolist(), [0, *(row.weights[0][here] > 0).int().tolist()]
+        if learned[-1]:
+            ids.append(int(row.targets[0][here][-1]))
+        found.append((ids, learned[: len(ids)]))
+    return found

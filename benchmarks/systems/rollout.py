@@ -1,0 +1,35 @@
+"""What reinforcement learning is asked for. Only the standard library: every environment reads it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A step's answers and how they are learned from, the same for every system.
+
+    Attributes:
+        prompts, group: questions a step, and answers to each.
+        longest: tokens of an answer at most.
+        row: tokens of a row of ours, into which questions and answers are packed.
+        kl: weight of the divergence from the start.
+        low, high: how far a probability may fall and rise.
+    """
+
+    prompts: int = 16
+    group: int = 8
+    longest: int = 128
+    row: int = 256
+    kl: float = 0.05
+    low: float = 0.2
+    high: float = 0.28
+
+    @property
+    def answers(self) -> int:
+        return self.prompts * self.group
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; `Rollout(**…)` is the way back."""
+        return asdict(self)

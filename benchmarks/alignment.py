@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.environment import cache_folder
 from benchmarks.harness import OURS, Case, Check, Outcome
 from benchmarks.processes import System, paired_rounds, running, together
 from benchmarks.systems.rollout import Rollout
@@ -40,7 +41,7 @@ def run(quick: bool) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         given = {"shape": shape.as_dict(), "folder": folder, "rollout": rollout.as_dict()}
         with running([System(OURS, MODULE.format("exnihilo"))]) as (writer,):
-            ids = writer.call("write", **given)
+            ids = writer.call("write", methods=list(rounds), cache=str(cache_folder() / "alignment"), **given)
         for method, number in rounds.items():
             cases += _cases(method, shape, given, ids[method], number, until)
     return Outcome(cases)

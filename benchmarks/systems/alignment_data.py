@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.systems.examples import digest_of
-from benchmarks.systems.model_folder import random_model
+from benchmarks.systems.model_folder import decoder_config, random_model
 from benchmarks.systems.rollout import Rollout
 from benchmarks.systems.shapes import Shape
 from exnihilo.align.preference_data import Encoded, read_and_part
@@ -26,6 +28,7 @@ from exnihilo.core.workspace import Workspace
 from exnihilo.examples.conversation import Message
 from exnihilo.examples.layouts import BadRow
 from exnihilo.examples.preferences import preference_of
+from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import save_model, to_transformers
 from exnihilo.model.scorer import Scorer
 from exnihilo.tokenizer.bpe import train_tokenizer
@@ -34,11 +37,14 @@ from exnihilo.tokens.batch import Batch
 from exnihilo.tokens.comparisons import ANSWER, BETTER, WORSE, ComparisonRows
 from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.packing import ConversationRows
+from exnihilo.train import sft
 from exnihilo.train.conversations import prepare
 
 SEED = 0
 """Of all stages; what they derive from it, the order of rows and a reward model's head, is derived here again."""
-CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 300, 600
+CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 250, 1500
+POLICY: dict[str, Any] = {"steps": 120, "rows": 4, "precision": "auto", "compile": "never", "sample_every": 0}
+"""How the policy of `grpo` is made of a fresh model and the answers to the questions."""
 HELD_OUT = {"reward": 0.05, "dpo": 0.0}
 BATCHES = 16
 """Steps that there are batches for: none comes twice."""
@@ -46,45 +52,38 @@ EVEN = r"[02468]\.?\s*$"
 """What an answer is rewarded for: some half of the answers of a model that has learned to end with a number."""
 
 
-def write(shape: dict[str, Any], folder: str, rollout: dict[str, Any]) -> dict[str, str]:
-    """Write `model`, `reward` (the same with the head that the stage will draw), the data, and `<method>.json` with the
-    batches of the first steps; the digest of each method's first batches."""
+def write(
+    methods: list[str], cache: str, shape: dict[str, Any], folder: str, rollout: dict[str, Any]
+) -> dict[str, str]:
+    """Write the data, what each method begins with, and `<method>.json` with the batches of its first steps; the digest
+    of each method's first batches."""
     whole, asked, to = Shape(**shape), Rollout(**rollout), Path(folder)
     talks = list(_rows("sft/gpteacher-roleplay-alpaca-format", CONVERSATIONS))
     pairs = list(islice(filter(_is_of_one_turn, _rows("preferences/hh-harmless-dev")), PREFERENCES))
-    questions = list(_rows("sft/gsm8k-train", QUESTIONS))
-    tokenizer = train_tokenizer(map(dumps, [*talks, *pairs, *questions]), whole.vocabulary)
+    sums = list(_rows("sft/gsm8k-train", QUESTIONS))
+    tokenizer = train_tokenizer(map(dumps, [*talks, *pairs, *sums]), whole.vocabulary)
     tokenizer.save(to / "tokenizer")
+    renderer = Renderer(tokenizer)
+    work = Workspace(to / "work", seed=SEED)
     model = random_model(whole)
     save_model(model, to / "tokenizer", to / "model")
-    torch.manual_seed(derive(SEED, "head"))
-    _write_classifier(Scorer(model), to / "model", to / "reward")
-    renderer = Renderer(tokenizer)
     _write_lines(to / "sft.jsonl", talks)
     _write_lines(to / "preferences.jsonl", pairs)
-    short = []
-    for row in questions:
-        messages = [{"role": "user", "content": row["question"]}]
-        if len(renderer.prompt(messages)) <= asked.row + 1 - asked.longest:
-            verifier = {"kind": "regex", "value": EVEN}
-            short.append({"family": "even", "messages": messages, "verifier": verifier})
-    (to / "questions").mkdir()
-    _write_lines(to / "questions" / "prompts.jsonl", short)
-
-    work = Workspace(to / "work", seed=SEED)
-    found = {"sft": _conversations(to, renderer, whole, work, tokenizer.pad)}
-    for method in ("reward", "dpo"):
-        found[method] = _comparisons(method, to, renderer, whole, work, tokenizer.pad)
-    order = Permutation(len(short), derive(SEED, "prompts", 0))(np.arange(BATCHES * asked.prompts))
-    drawn = [short[i] for i in order.tolist()]
-    steps = [drawn[i : i + asked.prompts] for i in range(0, len(drawn), asked.prompts)]
-    found["grpo"] = (
-        {"batches": steps},
-        [[(renderer.prompt(item["messages"]), []) for item in step] for step in steps],
-    )
-    for method, (told, _) in found.items():
+    found: dict[str, str] = {}
+    for method in methods:
+        if method == "sft":
+            told, examples = _conversations(to, renderer, whole, work)
+        elif method == "grpo":
+            _write_policy(whole, sums, to, Path(cache))
+            told, examples = _questions(sums, to, renderer, asked)
+        else:
+            told, examples = _comparisons(method, to, renderer, whole, work)
+        if method == "reward":
+            torch.manual_seed(derive(SEED, "head"))  # the head that the stage will draw
+            _write_classifier(Scorer(model), to / "model", to / "classifier")
         (to / f"{method}.json").write_text(json.dumps(told), encoding="utf-8")
-    return {method: digest_of(examples) for method, (_, examples) in found.items()}
+        found[method] = digest_of(examples)
+    return found
 
 
 Examples = list[list[tuple[list[int], list[int]]]]
@@ -128,13 +127,56 @@ def _write_classifier(model: Scorer, base: Path, out: Path) -> None:
     (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
+def _write_policy(shape: Shape, sums: list[dict[str, Any]], to: Path, cache: Path) -> None:
+    """`policy`: a model that has learned how such answers look, so that some are short and some are long, as those of
+    any policy are; kept for the next run."""
+    text = (to / "tokenizer" / "tokenizer.json").read_bytes()
+    key = hashlib.sha256(json.dumps([shape.as_dict(), POLICY]).encode() + text).hexdigest()[:16]
+    kept = cache / key
+    if not (kept / "model.safetensors").is_file():
+        torch.manual_seed(SEED)
+        save_model(Decoder(decoder_config(shape)), to / "tokenizer", to / "fresh")
+        asked = ("question", "user"), ("answer", "assistant")
+        talks = [{"messages": [{"role": role, "content": row[name]} for name, role in asked]} for row in sums]
+        _write_lines(to / "sums.jsonl", talks)
+        settings = sft.SFTConfig(model="fresh", examples="sums", **POLICY)
+        work = Workspace(kept, seed=SEED, stage="policy")
+        sft.run(settings, {"model": to / "fresh", "examples": to / "sums.jsonl"}, work)
+        shutil.rmtree(work.checkpoints)
+    shutil.copytree(kept, to / "policy")
+
+
+def _questions(
+    sums: list[dict[str, Any]], to: Path, renderer: Renderer, asked: Rollout
+) -> tuple[dict[str, Any], Examples]:
+    """Questions in the order in which `grpo` draws them."""
+    verifier = {"kind": "regex", "value": EVEN}
+    asking = [[{"role": "user", "content": row["question"]}] for row in sums]
+    short = [
+        {"family": "even", "messages": messages, "verifier": verifier}
+        for messages in asking
+        if len(renderer.prompt(messages)) <= asked.row + 1 - asked.longest
+    ]
+    (to / "questions").mkdir()
+    _write_lines(to / "questions" / "prompts.jsonl", short)
+    order = Permutation(len(short), derive(SEED, "prompts", 0))(np.arange(BATCHES * asked.prompts))
+    drawn = [short[i] for i in order.tolist()]
+    steps = [drawn[i : i + asked.prompts] for i in range(0, len(drawn), asked.prompts)]
+    return {"batches": steps}, [[(renderer.prompt(item["messages"]), []) for item in step] for step in steps]
+
+
 def _conversations(
-    to: Path, renderer: Renderer, shape: Shape, work: Workspace, pad: int
+    to: Path, renderer: Renderer, shape: Shape, work: Workspace
 ) -> tuple[dict[str, Any], Examples]:
     """The rows that `sft` trains on: several conversations each, one after another."""
     trained = prepare(to / "sft.jsonl", renderer, shape.length + 1, None, work)
     source = ConversationRows(
-        trained.pairs, shape.rows, shape.length, derive(SEED, "order"), pad=pad, labels=trained.labels
+        trained.pairs,
+        shape.rows,
+        shape.length,
+        derive(SEED, "order"),
+        pad=renderer.tokenizer.pad,
+        labels=trained.labels,
     )
     batches, tokens, examples = [], [], []
     for step in range(BATCHES):
@@ -155,14 +197,16 @@ def _conversations(
 
 
 def _comparisons(
-    method: str, to: Path, renderer: Renderer, shape: Shape, work: Workspace, pad: int
+    method: str, to: Path, renderer: Renderer, shape: Shape, work: Workspace
 ) -> tuple[dict[str, Any], Examples]:
     """The pairs of every step of `reward` or `dpo`: ids for the one, messages for the other."""
     length = 2 * shape.length
     trained, _ = read_and_part(
         to / "preferences.jsonl", renderer, length, shape.length, HELD_OUT[method], work
     )
-    source = ComparisonRows(trained.comparisons, shape.rows // 2, length, derive(SEED, "order"), pad=pad)
+    source = ComparisonRows(
+        trained.comparisons, shape.rows // 2, length, derive(SEED, "order"), pad=renderer.tokenizer.pad
+    )
     batches, tokens, examples = [], [], []
     for step in range(BATCHES):
         pairs, chosen, rejected = [], [], []

@@ -41,7 +41,10 @@ def prepare(method: str, shape: dict[str, Any], folder: str, rollout: dict[str, 
     _running["before"] = resident()
     stage, home = STAGES[method], Path(folder)
     examples = {"sft": "sft.jsonl", "grpo": "questions"}.get(method, "preferences.jsonl")
-    inputs: Inputs = {"model": home / "model", "examples": home / examples}
+    inputs: Inputs = {
+        "model": home / ("policy" if method == "grpo" else "model"),
+        "examples": home / examples,
+    }
     work = SteppedWorkspace(home / f"ours-{method}", seed=SEED, stage=method)
     settings = stage.config.model_validate(_config(method, Shape(**shape), Rollout(**rollout)))
     work.loop = Loop(lambda: stage.run(settings, inputs, work))

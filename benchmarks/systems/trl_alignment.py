@@ -165,7 +165,7 @@ def _reward(
     told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge, how: str
 ) -> Trainer:
     args = RewardConfig(**common, max_length=None, center_rewards_coefficient=0.01)
-    model = _model(home, AutoModelForSequenceClassification, "reward")
+    model = _model(home, AutoModelForSequenceClassification, "classifier")
     pairs = Dataset.from_list([pair for batch in told["batches"] for pair in batch])
     trainer = RewardTrainer(model, args, train_dataset=pairs, **given)
     return _in_batches(trainer, [len(batch) for batch in told["batches"]])
@@ -206,7 +206,11 @@ def _grpo(
         for item in step
     ]
     return GRPOTrainer(
-        _model(home), reward_funcs=judge, args=args, train_dataset=Dataset.from_list(questions), **given
+        _model(home, name="policy"),
+        reward_funcs=judge,
+        args=args,
+        train_dataset=Dataset.from_list(questions),
+        **given,
     )
 
 

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("trl")
 pytest.importorskip("requests")  # trl imports it and does not ask for it
 
-from benchmarks.alignment import PEER, _same_lengths, _same_losses
+from benchmarks.alignment import GOALS, PEER, _same_lengths, _same_losses
 from benchmarks.harness import OURS
-from benchmarks.systems import exnihilo_alignment, trl_alignment
+from benchmarks.systems import alignment_data, exnihilo_alignment, trl_alignment
 from benchmarks.systems.alignment_data import write
 from benchmarks.systems.examples import digest_of
 from benchmarks.systems.loops import Loop
@@ -49,7 +49,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
     given = {"shape": TINY.as_dict(), "folder": str(folder), "rollout": FEW.as_dict()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXNIHILO_DATA", str(data))
-        return given, write(**given)
+        patch.setattr(alignment_data, "POLICY", {"steps": 2, "rows": 2, "sample_every": 0})
+        return given, write(list(GOALS), str(folder / "kept"), **given)
 
 
 @pytest.mark.parametrize("method", ["sft", "reward", "dpo"])

@@ -9,13 +9,15 @@ questions must be the same, and the answers about as long.
 from __future__ import annotations
 
 import math
+import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.environment import cache_folder
-from benchmarks.harness import OURS, Case, Check, Outcome
+from benchmarks.harness import OURS, Case, Check, Outcome, table
 from benchmarks.processes import System, paired_rounds, running, together
 from benchmarks.systems.rollout import Rollout
 from benchmarks.systems.shapes import MEDIUM, SMALL, Shape
@@ -23,6 +25,9 @@ from benchmarks.systems.shapes import MEDIUM, SMALL, Shape
 PEER = "trl"
 MODULE = "benchmarks.systems.{}_alignment"
 GOALS = {"sft": 1.5, "reward": 1.1, "dpo": 1.1, "grpo": 2.0}
+PLAN = {"sft": (8, 4), "reward": (4, 5), "dpo": (4, 5), "grpo": (8, 3)}
+"""Parts of a step, and rounds. A part is a row of ours, or as many pairs or answers: `trl` is faster so than with all
+of a step at once, whose attention it computes over all rows (packed) or with more padding (pairs)."""
 QUICK = 35.0
 """Seconds after which a quick run begins no further round."""
 TOLERANCE = 1e-3
@@ -36,37 +41,55 @@ def run(quick: bool) -> Outcome:
     """All four with 30M parameters; with `quick` SFT with 5.8M."""
     rollout = Rollout()
     until = time.monotonic() + QUICK if quick else math.inf
-    shape, rounds = (SMALL, {"sft": 8}) if quick else (MEDIUM, {"sft": 8, "reward": 8, "dpo": 8, "grpo": 4})
+    shape, plan = (SMALL, {"sft": (16, 6)}) if quick else (MEDIUM, PLAN)
     cases = []
     with tempfile.TemporaryDirectory() as folder:
         given = {"shape": shape.as_dict(), "folder": folder, "rollout": rollout.as_dict()}
         with running([System(OURS, MODULE.format("exnihilo"))]) as (writer,):
-            ids = writer.call("write", methods=list(rounds), cache=str(cache_folder() / "alignment"), **given)
-        for method, number in rounds.items():
-            cases += _cases(method, shape, given, ids[method], number, until)
+            cache = str(cache_folder() / "alignment")
+            ids = writer.call("write", methods=list(plan), cache=cache, **given)
+        for method, (parts, rounds) in plan.items():
+            own = {parts, 1} if method == "sft" and not quick else {parts}
+            for number in sorted(own, reverse=True):
+                found = _cases(method, number, shape, given, ids[method], rounds, until)
+                print(table(Outcome(found)), file=sys.stderr, flush=True)
+                cases += found
     return Outcome(cases)
 
 
 def _cases(
-    method: str, shape: Shape, given: Mapping[str, Any], ids: str, rounds: int, until: float
+    method: str, parts: int, shape: Shape, given: Mapping[str, Any], ids: str, rounds: int, until: float
 ) -> list[Case]:
+    settings = {"method": method, "parts": parts}
     systems = (
-        System(OURS, MODULE.format("exnihilo"), settings={"method": method}),
-        System(PEER, MODULE.format("trl"), "trl", {"method": method}),
+        System(OURS, MODULE.format("exnihilo"), settings=settings),
+        System(PEER, MODULE.format("trl"), "trl", settings),
     )
     with running(systems) as workers:
         prepared = together(workers, "prepare", **given)
         results = paired_rounds(workers, "measure", rounds, seconds=until - time.monotonic(), steps=1)
         losses = {worker.name: worker.call("losses") for worker in workers}
         memory = {worker.name: [worker.call("memory")] for worker in workers}
-    size = f"{shape.parameters / 1e6:.1f}M".replace(".5M", "M")
     speeds = {system: [one["tokens"] / one["seconds"] for one in found] for system, found in results.items()}
     checks = [Check("ids", ids == prepared[PEER]["ids"], "of the first two steps")]
     checks.append(_same_lengths(results) if method == "grpo" else _same_losses(losses))
-    name = f"{method}, {size}"
+    name = f"{method}, {'a step at once' if parts == 1 else f'a step in {parts} parts'}"
     return [
-        Case(name, "tokens/s", speeds, {PEER: GOALS[method]}, checks=checks),
+        Case(name, "tokens/s", speeds, {PEER: GOALS[method]}, checks=checks, notes=_notes(method, results)),
         Case(f"{name}, memory", "MiB", memory, {PEER: 1.0}, higher_is_better=False),
+    ]
+
+
+def _notes(method: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    if method != "grpo":
+        return []
+    rewards = [
+        f"{system} {statistics.mean(one['reward'] for one in found):.2f}" for system, found in results.items()
+    ]
+    flat = statistics.mean(one["flat"] for one in results[OURS])
+    return [
+        f"tokens are those of answers; mean rewards: {', '.join(rewards)}; {flat:.0%} of the answers are in groups of "
+        "equal rewards, which ours leaves out of the update"
     ]
 
 

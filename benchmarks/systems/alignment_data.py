@@ -20,7 +20,7 @@ from benchmarks.systems.examples import digest_of
 from benchmarks.systems.model_folder import decoder_config, random_model
 from benchmarks.systems.rollout import Rollout
 from benchmarks.systems.shapes import Shape
-from exnihilo.align.preference_data import Encoded, read_and_part
+from exnihilo.align.preference_data import Encoded, encode, read_and_part
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.jsonl import dumps
 from exnihilo.core.seeds import derive
@@ -42,11 +42,10 @@ from exnihilo.train.conversations import prepare
 
 SEED = 0
 """Of all stages; what they derive from it, the order of rows and a reward model's head, is derived here again."""
-CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 250, 1500
-POLICY: dict[str, Any] = {"steps": 120, "rows": 4, "precision": "auto", "compile": "never", "sample_every": 0}
+CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 210, 1500
+POLICY: dict[str, Any] = {"steps": 80, "rows": 4, "precision": "auto", "compile": "never", "sample_every": 0}
 """How the policy of `grpo` is made of a fresh model and the answers to the questions."""
-HELD_OUT = {"reward": 0.05, "dpo": 0.0}
-BATCHES = 16
+BATCHES = 10
 """Steps that there are batches for: none comes twice."""
 EVEN = r"[02468]\.?\s*$"
 """What an answer is rewarded for: some half of the answers of a model that has learned to end with a number."""
@@ -59,7 +58,7 @@ def write(
     of each method's first batches."""
     whole, asked, to = Shape(**shape), Rollout(**rollout), Path(folder)
     talks = list(_rows("sft/gpteacher-roleplay-alpaca-format", CONVERSATIONS))
-    pairs = list(islice(filter(_is_of_one_turn, _rows("preferences/hh-harmless-dev")), PREFERENCES))
+    pairs = list(_rows("preferences/hh-harmless-dev"))
     sums = list(_rows("sft/gsm8k-train", QUESTIONS))
     tokenizer = train_tokenizer(map(dumps, [*talks, *pairs, *sums]), whole.vocabulary)
     tokenizer.save(to / "tokenizer")
@@ -68,7 +67,11 @@ def write(
     model = random_model(whole)
     save_model(model, to / "tokenizer", to / "model")
     _write_lines(to / "sft.jsonl", talks)
-    _write_lines(to / "preferences.jsonl", pairs)
+    even = [row for row in pairs if _is_a_third(row, renderer, whole.length)]
+    trained = min(PREFERENCES, (len(even) - 3) // 3 * 3)
+    (to / "preferences").mkdir()
+    _write_lines(to / "preferences" / "train.jsonl", even[:trained])
+    _write_lines(to / "preferences" / "validation.jsonl", even[trained:][:3])
     found: dict[str, str] = {}
     for method in methods:
         if method == "sft":
@@ -98,12 +101,17 @@ def _rows(name: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, islice(lines, limit))
 
 
-def _is_of_one_turn(row: dict[str, Any]) -> bool:
-    """Whether both answers are single messages: `trl` learns whatever follows the prompt, what a user says included."""
+def _is_a_third(row: dict[str, Any], renderer: Renderer, context: int) -> bool:
+    """Whether three such pairs fit a row of two contexts, and four don't: each step then has as many pairs, and `trl`
+    can take a step in parts of equal size. Answers are single messages: `trl` learns whatever follows a prompt, what a
+    user says included."""
     try:
-        return all(len(answer) == 1 for answer in preference_of(row).answers)
+        preference = preference_of(row)
     except BadRow:
         return False
+    found = encode(preference, renderer, 2 * context, context)
+    single = all(len(answer) == 1 for answer in preference.answers)
+    return single and not isinstance(found, str) and context // 2 < found.size <= 2 * context // 3
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -201,9 +209,7 @@ def _comparisons(
 ) -> tuple[dict[str, Any], Examples]:
     """The pairs of every step of `reward` or `dpo`: ids for the one, messages for the other."""
     length = 2 * shape.length
-    trained, _ = read_and_part(
-        to / "preferences.jsonl", renderer, length, shape.length, HELD_OUT[method], work
-    )
+    trained, _ = read_and_part(to / "preferences", renderer, length, shape.length, 0.0, work)
     source = ComparisonRows(
         trained.comparisons, shape.rows // 2, length, derive(SEED, "order"), pad=renderer.tokenizer.pad
     )

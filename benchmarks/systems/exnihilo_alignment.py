@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.systems.alignment_data import HELD_OUT, SEED, write
+from benchmarks.systems.alignment_data import SEED, write
 from benchmarks.systems.loops import Loop
 from benchmarks.systems.resident import peak_resident, resident
 from benchmarks.systems.rollout import Rollout
@@ -36,17 +36,19 @@ class SteppedWorkspace(Workspace):
         return None
 
 
-def prepare(method: str, shape: dict[str, Any], folder: str, rollout: dict[str, Any]) -> dict[str, Any]:
-    """Start the stage and warm up."""
+def prepare(
+    method: str, parts: int, shape: dict[str, Any], folder: str, rollout: dict[str, Any]
+) -> dict[str, Any]:
+    """Start the stage, whose steps are computed in so many parts, and warm up."""
     _running["before"] = resident()
     stage, home = STAGES[method], Path(folder)
-    examples = {"sft": "sft.jsonl", "grpo": "questions"}.get(method, "preferences.jsonl")
+    examples = {"sft": "sft.jsonl", "grpo": "questions"}.get(method, "preferences")
     inputs: Inputs = {
         "model": home / ("policy" if method == "grpo" else "model"),
         "examples": home / examples,
     }
     work = SteppedWorkspace(home / f"ours-{method}", seed=SEED, stage=method)
-    settings = stage.config.model_validate(_config(method, Shape(**shape), Rollout(**rollout)))
+    settings = stage.config.model_validate(_config(method, parts, Shape(**shape), Rollout(**rollout)))
     work.loop = Loop(lambda: stage.run(settings, inputs, work))
     answers = Rollout(**rollout).answers
     told = json.loads((home / f"{method}.json").read_text(encoding="utf-8"))
@@ -85,7 +87,7 @@ def _records() -> list[dict[str, Any]]:
     return [record for _, record in read_jsonl(_running["work"].path / "metrics.jsonl")]
 
 
-def _config(method: str, shape: Shape, rollout: Rollout) -> dict[str, Any]:
+def _config(method: str, parts: int, shape: Shape, rollout: Rollout) -> dict[str, Any]:
     common = {
         "model": "model",
         "examples": "examples",
@@ -101,9 +103,10 @@ def _config(method: str, shape: Shape, rollout: Rollout) -> dict[str, Any]:
         "checkpoint_every": 0,
     }
     if method == "sft":
-        return common | {"rows": shape.rows, "length": shape.length}
+        return common | {"rows": shape.rows, "length": shape.length, "micro_rows": shape.rows // parts}
     if method == "grpo":
         return common | {
+            "micro_rows": rollout.answers // parts,
             "prompts": rollout.prompts,
             "group": rollout.group,
             "max_new": rollout.longest,
@@ -112,4 +115,5 @@ def _config(method: str, shape: Shape, rollout: Rollout) -> dict[str, Any]:
             "clip_low": rollout.low,
             "clip_high": rollout.high,
         }
-    return common | {"rows": shape.rows // 2, "length": 2 * shape.length, "held_out": HELD_OUT[method]}
+    rows = shape.rows // 2
+    return common | {"rows": rows, "length": 2 * shape.length, "micro_rows": rows // parts}

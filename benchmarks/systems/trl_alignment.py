@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -76,15 +75,21 @@ class Judge:
 
 
 def prepare(
-    method: str, shape: dict[str, Any], folder: str, rollout: dict[str, Any], how: str = ""
+    method: str, parts: int, shape: dict[str, Any], folder: str, rollout: dict[str, Any]
 ) -> dict[str, Any]:
-    """Make the trainer, start it and warm up; the digest of what it learns from."""
+    """Make the trainer, whose steps are computed in so many parts, start it and warm up; the digest of what it learns
+    from."""
     home, told = Path(folder), json.loads((Path(folder) / f"{method}.json").read_text(encoding="utf-8"))
     _running["before"] = resident()
     stepped, judge = Stepped(), Judge()
+    at_once = (
+        rollout["prompts"] * rollout["group"] if method == "grpo" else len(told["batches"][0])
+    ) // parts
     common = {
         "output_dir": str(home / f"trl-{method}"),
         "max_steps": STEPS,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": parts,
         "learning_rate": LR,
         "adam_beta1": BETAS[0],
         "adam_beta2": BETAS[1],
@@ -96,7 +101,6 @@ def prepare(
         "use_cpu": True,
         "bf16": False,
         "gradient_checkpointing": False,
-        "torch_compile": "compiled" in how,
         "train_sampling_strategy": "sequential",
         "dataloader_pin_memory": False,
         "logging_steps": 1,
@@ -105,7 +109,7 @@ def prepare(
         "disable_tqdm": True,
     }
     given = {"callbacks": [stepped], "processing_class": AutoTokenizer.from_pretrained(home / "model")}
-    trainer = _MAKERS[method](told, home, Shape(**shape), Rollout(**rollout), common, given, judge, how)
+    trainer = _MAKERS[method](told, home, Shape(**shape), Rollout(**rollout), common, given, judge)
     digest = digest_of(list(_examples(method, trainer, told)))
     stepped.loop = Loop(trainer.train)
     _running.update(loop=stepped.loop, stepped=stepped, judge=judge, tokens=told.get("tokens"), done=0)
@@ -145,51 +149,42 @@ def _model(home: Path, kind: Any = AutoModelForCausalLM, name: str = "model") ->
 
 
 def _sft(
-    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge, how: str
+    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge
 ) -> Trainer:
     """Packed as ours: its own packing makes other rows of the same conversations."""
-    at_once = 1 if "row by row" in how else shape.rows
     args = SFTConfig(
         **common,
-        per_device_train_batch_size=at_once,
-        gradient_accumulation_steps=shape.rows // at_once,
         packing=True,
         max_length=shape.length + shape.rows,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    rows = Dataset.from_list([row for batch in told["batches"] for row in batch])
-    return SFTTrainer(_model(home), args, train_dataset=rows, **given)
+    return SFTTrainer(_model(home), args, train_dataset=_flat(told), **given)
 
 
 def _reward(
-    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge, how: str
+    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge
 ) -> Trainer:
     args = RewardConfig(**common, max_length=None, center_rewards_coefficient=0.01)
     model = _model(home, AutoModelForSequenceClassification, "classifier")
-    pairs = Dataset.from_list([pair for batch in told["batches"] for pair in batch])
-    trainer = RewardTrainer(model, args, train_dataset=pairs, **given)
-    return _in_batches(trainer, [len(batch) for batch in told["batches"]])
+    return RewardTrainer(model, args, train_dataset=_flat(told), **given)
 
 
 def _dpo(
-    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge, how: str
+    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge
 ) -> Trainer:
-    args = DPOConfig(
-        **common, max_length=None, beta=0.1, precompute_ref_log_probs=True, precompute_ref_batch_size=8
-    )
-    pairs = Dataset.from_list([pair for batch in told["batches"] for pair in batch])
-    trainer = DPOTrainer(_model(home), args=args, train_dataset=pairs, **given)
-    return _in_batches(trainer, [len(batch) for batch in told["batches"]])
+    args = DPOConfig(**common, max_length=None, beta=0.1, precompute_ref_log_probs=True)
+    return DPOTrainer(_model(home), args=args, train_dataset=_flat(told), **given)
+
+
+def _flat(told: Any) -> Dataset:
+    return Dataset.from_list([one for batch in told["batches"] for one in batch])
 
 
 def _grpo(
-    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge, how: str
+    told: Any, home: Path, shape: Shape, rollout: Rollout, common: Any, given: Any, judge: Judge
 ) -> Trainer:
-    parts = 4 if "in parts" in how else 1
     args = GRPOConfig(
         **common,
-        per_device_train_batch_size=rollout.answers // parts,
-        gradient_accumulation_steps=parts,
         num_generations=rollout.group,
         max_completion_length=rollout.longest,
         temperature=1.0,
@@ -215,21 +210,6 @@ def _grpo(
 
 
 _MAKERS = {"sft": _sft, "reward": _reward, "dpo": _dpo, "grpo": _grpo}
-
-
-def _in_batches(trainer: Trainer, sizes: list[int]) -> Trainer:
-    """Steps of as many pairs as ours have, whose rows hold more short pairs than long ones."""
-    first = [sum(sizes[:i]) for i in range(len(sizes))]
-    batches = [list(range(start, start + size)) for start, size in zip(first, sizes, strict=True)]
-
-    def loader() -> DataLoader[Any]:
-        columns = trainer._remove_unused_columns(trainer.train_dataset)
-        plain: DataLoader[Any] = DataLoader(columns, batch_sampler=batches, collate_fn=trainer.data_collator)
-        prepared: DataLoader[Any] = trainer.accelerator.prepare(plain)
-        return prepared
-
-    trainer.get_train_dataloader = loader
-    return trainer
 
 
 def _examples(method: str, trainer: Trainer, told: Any) -> Iterator[list[tuple[list[int], list[int]]]]:

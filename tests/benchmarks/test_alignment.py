@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("trl")
 pytest.importorskip("requests")  # trl imports it and does not ask for it
 
-from benchmarks.alignment import GOALS, PEER, _same_lengths, _same_losses
+from benchmarks.alignment import GOALS, PEER, _notes, _same_lengths, _same_losses
 from benchmarks.harness import OURS
 from benchmarks.systems import alignment_data, exnihilo_alignment, trl_alignment
 from benchmarks.systems.alignment_data import write
@@ -42,7 +42,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
     file("sft/gsm8k-train", [{"question": f"{a} and {b}?", "answer": f"#### {a + b}"} for a, b in sums])
     asked = "\n\nHuman: {} and {}?\n\nAssistant: {}"
     pairs = [
-        {"chosen": asked.format(a, b, a + b), "rejected": asked.format(a, b, "no " * a)} for a, b in sums
+        {"chosen": asked.format(a, b, yes * (26 + b)), "rejected": asked.format(a, b, "no " * (26 + a))}
+        for a, b in sums
+        for yes in ("yes ", "yea ")
     ]
     talk = "\n\nHuman: And?\n\nAssistant: That"  # a pair that parts before what the user says is left out
     file("preferences/hh-harmless-dev", [{name: text + talk for name, text in pairs[0].items()}, *pairs])
@@ -53,14 +55,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
         return given, write(list(GOALS), str(folder / "kept"), **given)
 
 
-@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+@pytest.mark.parametrize(("method", "parts"), [("sft", 1), ("sft", 4), ("reward", 2), ("dpo", 1), ("dpo", 2)])
 def test_stages_learn_from_what_the_trainers_do_with_the_same_losses(
-    method: str, written: tuple[dict[str, Any], dict[str, str]]
+    method: str, parts: int, written: tuple[dict[str, Any], dict[str, str]]
 ) -> None:
     given, ids = written
     ours, theirs = exnihilo_alignment, trl_alignment
-    assert theirs.prepare(method, **given)["ids"] == ids[method]
-    ours.prepare(method, **given)
+    assert theirs.prepare(method, parts, **given)["ids"] == ids[method]
+    ours.prepare(method, parts, **given)
     results = [system.measure(2) for system in (ours, theirs)]
     assert results[0]["tokens"] == results[1]["tokens"] > 0 < results[0]["seconds"]
     found = {OURS: ours.losses(), PEER: theirs.losses()}
@@ -71,23 +73,15 @@ def test_stages_learn_from_what_the_trainers_do_with_the_same_losses(
     assert -1 < ours.memory() < 10_000 and -1 < theirs.memory() < 10_000
 
 
-def test_packing_row_by_row_is_the_same_work(written: tuple[dict[str, Any], dict[str, str]]) -> None:
-    given, ids = written
-    assert trl_alignment.prepare("sft", **given, how="row by row")["ids"] == ids["sft"]
-    exnihilo_alignment.prepare("sft", **given)
-    for system in (exnihilo_alignment, trl_alignment):
-        system.measure(2)
-    assert _same_losses({OURS: exnihilo_alignment.losses(), PEER: trl_alignment.losses()}).ok
-
-
 def test_both_sample_as_many_answers_to_the_same_questions(
     written: tuple[dict[str, Any], dict[str, str]],
 ) -> None:
     given, ids = written
-    assert trl_alignment.prepare("grpo", **given)["ids"] == ids["grpo"]
-    exnihilo_alignment.prepare("grpo", **given)
+    assert trl_alignment.prepare("grpo", 2, **given)["ids"] == ids["grpo"]
+    exnihilo_alignment.prepare("grpo", 2, **given)
     results = {OURS: [exnihilo_alignment.measure(2)], PEER: [trl_alignment.measure(2)]}
     assert _same_lengths(results).ok, results
+    assert "mean rewards: exnihilo" in _notes("grpo", results)[0] and not _notes("sft", results)
     assert results[OURS][0]["tokens"] <= 2 * FEW.answers * FEW.longest
     assert not _same_lengths({**results, PEER: [{"tokens": 2 * results[OURS][0]["tokens"]}]}).ok
 

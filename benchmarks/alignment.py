@@ -25,7 +25,7 @@ from benchmarks.systems.shapes import MEDIUM, SMALL, Shape
 PEER = "trl"
 MODULE = "benchmarks.systems.{}_alignment"
 GOALS = {"sft": 1.5, "reward": 1.1, "dpo": 1.1, "grpo": 2.0}
-PLAN = {"sft": (8, 4), "reward": (4, 5), "dpo": (4, 5), "grpo": (8, 3)}
+PLAN = {"sft": (8, 4), "reward": (4, 4), "dpo": (4, 4), "grpo": (8, 3)}
 """Parts of a step, and rounds. A part is a row of ours, or as many pairs or answers: `trl` is faster so than with all
 of a step at once, whose attention it computes over all rows (packed) or with more padding (pairs)."""
 QUICK = 35.0

@@ -43,7 +43,7 @@ from exnihilo.train.conversations import prepare
 SEED = 0
 """Of all stages; what they derive from it, the order of rows and a reward model's head, is derived here again."""
 CONVERSATIONS, PREFERENCES, QUESTIONS = 1200, 210, 1500
-POLICY: dict[str, Any] = {"steps": 80, "rows": 4, "precision": "auto", "compile": "never", "sample_every": 0}
+POLICY: dict[str, Any] = {"steps": 50, "rows": 4, "precision": "auto", "compile": "never", "sample_every": 0}
 """How the policy of `grpo` is made of a fresh model and the answers to the questions."""
 BATCHES = 10
 """Steps that there are batches for: none comes twice."""

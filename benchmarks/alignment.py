@@ -69,15 +69,27 @@ def _cases(
         prepared = together(workers, "prepare", **given)
         results = paired_rounds(workers, "measure", rounds, seconds=until - time.monotonic(), steps=1)
         losses = {worker.name: worker.call("losses") for worker in workers}
-        memory = {worker.name: [worker.call("memory")] for worker in workers}
+        memory = {worker.name: worker.call("memory") for worker in workers}
     speeds = {system: [one["tokens"] / one["seconds"] for one in found] for system, found in results.items()}
     checks = [Check("ids", ids == prepared[PEER]["ids"], "of the first two steps")]
     checks.append(_same_lengths(results) if method == "grpo" else _same_losses(losses))
     name = f"{method}, {'a step at once' if parts == 1 else f'a step in {parts} parts'}"
     return [
         Case(name, "tokens/s", speeds, {PEER: GOALS[method]}, checks=checks, notes=_notes(method, results)),
-        Case(f"{name}, memory", "MiB", memory, {PEER: 1.0}, higher_is_better=False),
+        Case(
+            f"{name}, memory",
+            "MiB",
+            {system: [one["peak"]] for system, one in memory.items()},
+            {PEER: 1.0},
+            higher_is_better=False,
+            notes=[_libraries(memory)],
+        ),
     ]
+
+
+def _libraries(memory: Mapping[str, Mapping[str, float]]) -> str:
+    held = ", ".join(f"{system} {one['before']:,.0f}" for system, one in memory.items())
+    return f"of the whole process; its libraries took, before model and data: {held} MiB"
 
 
 def _notes(method: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -47,8 +47,8 @@ POLICY: dict[str, Any] = {"steps": 50, "rows": 4, "precision": "auto", "compile"
 """How the policy of `grpo` is made of a fresh model and the answers to the questions."""
 BATCHES = 10
 """Steps that there are batches for: none comes twice."""
-EVEN = r"[02468]\.?\s*$"
-"""What an answer is rewarded for: some half of the answers of a model that has learned to end with a number."""
+EVEN = r"^\D*\d*[02468](\D|$)"
+"""What an answer is rewarded for: that its first number is even, as some half are, whatever a model has learned."""
 
 
 def write(

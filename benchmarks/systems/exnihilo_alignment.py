@@ -78,9 +78,9 @@ def losses() -> list[float]:
     return [record["loss"] for record in _records() if "loss" in record]
 
 
-def memory() -> float:
-    """MiB that model and training took at most, beyond what the process held before them."""
-    return peak_resident() - float(_running["before"])
+def memory() -> dict[str, float]:
+    """MiB that the process held at most, and what it held before model and data."""
+    return {"peak": peak_resident(), "before": _running["before"]}
 
 
 def _records() -> list[dict[str, Any]]:
@@ -88,12 +88,13 @@ def _records() -> list[dict[str, Any]]:
 
 
 def _config(method: str, parts: int, shape: Shape, rollout: Rollout) -> dict[str, Any]:
+    rate = rollout.rate if method == "grpo" else LR
     common = {
         "model": "model",
         "examples": "examples",
         "steps": STEPS,
         "optimizer": OptimizerConfig(
-            name="adamw", lr=LR, lr_embedding=LR, betas=BETAS, eps=EPS, weight_decay=0.0
+            name="adamw", lr=rate, lr_embedding=rate, betas=BETAS, eps=EPS, weight_decay=0.0
         ),
         "schedule": ScheduleConfig(kind="constant", warmup=0.0),
         "clip": CLIP,

@@ -15,6 +15,7 @@ class Rollout:
         longest: tokens of an answer at most.
         row: tokens of a row of ours, into which questions and answers are packed.
         kl: weight of the divergence from the start.
+        rate: learning rate; small, so that policies whose samples differ go on writing answers of the same lengths.
         low, high: how far a probability may fall and rise.
     """
 
@@ -23,6 +24,7 @@ class Rollout:
     longest: int = 128
     row: int = 256
     kl: float = 0.05
+    rate: float = 1e-5
     low: float = 0.2
     high: float = 0.28
 

@@ -90,7 +90,7 @@ def prepare(
         "max_steps": STEPS,
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": parts,
-        "learning_rate": LR,
+        "learning_rate": rollout["rate"] if method == "grpo" else LR,
         "adam_beta1": BETAS[0],
         "adam_beta2": BETAS[1],
         "adam_epsilon": EPS,
@@ -139,9 +139,9 @@ def losses() -> list[float]:
     return found
 
 
-def memory() -> float:
-    """MiB that model and training took at most, beyond what the process held before them."""
-    return peak_resident() - float(_running["before"])
+def memory() -> dict[str, float]:
+    """MiB that the process held at most, and what it held before model and data."""
+    return {"peak": peak_resident(), "before": _running["before"]}
 
 
 def _model(home: Path, kind: Any = AutoModelForCausalLM, name: str = "model") -> Any:

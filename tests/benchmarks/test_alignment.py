@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("trl")
 pytest.importorskip("requests")  # trl imports it and does not ask for it
 
-from benchmarks.alignment import GOALS, PEER, _notes, _same_lengths, _same_losses
+from benchmarks.alignment import GOALS, PEER, _libraries, _notes, _same_lengths, _same_losses
 from benchmarks.harness import OURS
 from benchmarks.systems import alignment_data, exnihilo_alignment, trl_alignment
 from benchmarks.systems.alignment_data import write
@@ -70,7 +70,9 @@ def test_stages_learn_from_what_the_trainers_do_with_the_same_losses(
     assert found[OURS][0] != pytest.approx(found[OURS][2], rel=1e-4), "nothing was learned"
     assert not _same_losses({**found, PEER: [loss * 1.01 for loss in found[PEER]]}).ok
     assert not _same_losses({**found, PEER: [float("nan")] * 3}).ok
-    assert -1 < ours.memory() < 10_000 and -1 < theirs.memory() < 10_000
+    memory = {OURS: ours.memory(), PEER: theirs.memory()}
+    assert all(10 < one["before"] <= one["peak"] < 100_000 for one in memory.values())
+    assert "before model and data: exnihilo" in _libraries(memory)
 
 
 def test_both_sample_as_many_answers_to_the_same_questions(

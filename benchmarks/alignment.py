@@ -27,7 +27,7 @@ MODULE = "benchmarks.systems.{}_alignment"
 GOALS = {"sft": 1.5, "reward": 1.1, "dpo": 1.1, "grpo": 2.0}
 PLAN = {"sft": (8, 4), "reward": (4, 4), "dpo": (4, 4), "grpo": (8, 3)}
 """Parts of a step, and rounds. A part is a row of ours, or as many pairs or answers. `trl`'s SFT is faster and smaller
-so than with a step at once, whose rows it makes one sequence; pairs are padded less; 128 answers at once would not fit."""
+so than with a step at once, whose rows it makes one sequence; pairs are padded less; 128 answers would not fit."""
 QUICK = 35.0
 """Seconds after which a quick run begins no further round."""
 TOLERANCE = 1e-3

@@ -22,8 +22,8 @@ from exnihilo.core.jsonl import write_jsonl
 from exnihilo.recipes.stages import VERBS
 
 PAGES = (
-    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "sft", "grpo", "reward",
-    "dpo", "ppo", "lora", "merge", "import", "export", "conversations", "evaluate", "report", "chat",
+    "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "word-problems", "stories",
+    "sft", "grpo", "reward", "dpo", "ppo", "lora", "merge", "import", "export", "conversations", "evaluate", "report", "chat",
     "generation", "constrained", "recipes", "data-formats", "doctor-and-errors", "when-things-go-wrong", "lab",
     "overoptimisation",
 )  # fmt: skip

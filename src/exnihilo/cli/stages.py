@@ -17,6 +17,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "tokenizer": (("tokenizer", "train"), "Train a byte-level BPE tokenizer on a corpus."),
     "tokenize": (("tokenize",), "Turn a corpus into shards of tokens."),
     "python-world": (("synth", "python-world"), "Make questions about Python whose answers it knows itself."),
+    "word-problems": (
+        ("synth", "word-problems"),
+        "Make word problems with their steps, or read a file of them.",
+    ),
+    "stories": (("synth", "stories"), "Make text in which something is counted, for pretraining."),
     "conversations": (("conversations",), "Part a file of conversations into training and held-out ones."),
     "pretrain": (("pretrain",), "Train a decoder from random weights on tokens."),
     "sft": (("sft",), "Instruction-tune a model on conversations."),

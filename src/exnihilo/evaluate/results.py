@@ -66,21 +66,34 @@ def item_scores(records: Sequence[Record], trained: Sequence[str], *, seed: int 
     return scores
 
 
-def vote_scores(records: Sequence[Record], *, seed: int) -> dict[str, Score]:
-    """`majority@k` and `pass@k` for k of 1, 4, 16 … up to the number of samples: means over families, items resampled
-    within each. The majority of 1 is what a single sample is worth, and so is pass@1."""
-    scores = {}
+def vote_scores(
+    records: Sequence[Record], trained: Sequence[str], *, seed: int
+) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
+    """`majority@k` and `pass@k` for k of 1, 4, 16 … up to the number of samples: over all families, and by family.
+
+    Over families they are means, items resampled within each. Beside the families stands `trained`, those that
+    alignment was trained on together, where there are others. The majority of 1 is what a single sample is
+    worth, and so is pass@1.
+    """
+    overall: dict[str, Score] = {}
+    parts: dict[str, dict[str, Score]] = {}
     for k in sizes(len(records[0]["got"])):
-        votes: dict[str, list[float]] = {}
-        passes: dict[str, list[float]] = {}
+        found: dict[str, dict[str, list[float]]] = {"majority": {}, "pass": {}}
         for record in records:
-            correct = record["correct"]
+            family, correct = record["family"], record["correct"]
             drawn = majority_at(k, record["got"], correct, derive(seed, "votes", record["id"]))
-            votes.setdefault(record["family"], []).append(drawn)
-            passes.setdefault(record["family"], []).append(pass_at(k, len(correct), sum(correct)))
-        scores[f"majority@{k}"] = macro_bootstrap(votes, seed=derive(seed, "majority", str(k))).as_dict()
-        scores[f"pass@{k}"] = macro_bootstrap(passes, seed=derive(seed, "pass", str(k))).as_dict()
-    return scores
+            found["majority"].setdefault(family, []).append(drawn)
+            found["pass"].setdefault(family, []).append(pass_at(k, len(correct), sum(correct)))
+        for kind, values in found.items():
+            name, drawing = f"{kind}@{k}", derive(seed, kind, str(k))
+            overall[name] = macro_bootstrap(values, seed=drawing).as_dict()
+            groups = {family: {family: values[family]} for family in sorted(values)}
+            chosen = {family: values[family] for family in trained if family in values}
+            if 1 < len(chosen) < len(values):
+                groups["trained"] = chosen
+            for group, families in groups.items():
+                parts.setdefault(group, {})[name] = macro_bootstrap(families, seed=drawing).as_dict()
+    return overall, parts
 
 
 def text_scores(documents: Sequence[Record], *, seed: int) -> dict[str, Score]:
@@ -163,13 +176,15 @@ def assemble(
     """`results.json` from the records of documents (`texts`), items (`answers`) and samples of them, by model."""
     scores: dict[str, dict[str, Score]] = {name: {} for name in models}
     paired: list[dict[str, Any]] = []
+    votes: dict[str, dict[str, dict[str, Score]]] = {}
     for name in models:
         if name in texts:
             scores[name] |= text_scores(texts[name], seed=seed)
         if name in answers:
             scores[name] |= item_scores(answers[name], trained, seed=seed)
         if sampled and sampled.get(name):
-            scores[name] |= vote_scores(sampled[name], seed=seed)
+            overall, votes[name] = vote_scores(sampled[name], trained, seed=seed)
+            scores[name] |= overall
     for a, b in pairs:
         if a in texts and b in texts:
             paired += compare_text(a, b, texts, seed=seed)
@@ -183,6 +198,7 @@ def assemble(
             for family, entry in family_scores(majority).items()
         },
         "trained": list(trained),
+        "votes": votes,
         "paired": paired,
     }
 

@@ -39,6 +39,18 @@ def _python_world() -> Stage:
     return python_world.STAGE
 
 
+def _word_problems() -> Stage:
+    from exnihilo.synth import word_problems
+
+    return word_problems.STAGE
+
+
+def _stories() -> Stage:
+    from exnihilo.synth import stories
+
+    return stories.STAGE
+
+
 def _pretrain() -> Stage:
     from exnihilo.train import pretrain
 
@@ -117,6 +129,8 @@ VERBS: dict[str, Callable[[], Stage]] = {
     "tokenizer": _tokenizer,
     "tokenize": _tokenize,
     "python-world": _python_world,
+    "word-problems": _word_problems,
+    "stories": _stories,
     "conversations": _conversations,
     "pretrain": _pretrain,
     "sft": _sft,

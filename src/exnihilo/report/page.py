@@ -21,6 +21,7 @@ from exnihilo.report.reward_cards import reward_cards
 from exnihilo.report.run import Record, RunFiles, StageFiles, parents
 from exnihilo.report.scores import Results, comparisons, family_table, model_table, read_results
 from exnihilo.report.shell import Figures, fill
+from exnihilo.report.votes import vote_charts
 
 
 def render(run: RunFiles) -> str:
@@ -53,6 +54,7 @@ def _score_section(results: Results, figures: Figures) -> dict[str, Any]:
     charts = [
         family_chart(results.families, results.majority, list(results.models)),
         bits_per_byte_chart(results.models, results.yardsticks),
+        *vote_charts(results.models, results.votes),
     ]
     table = model_table(results)
     return {

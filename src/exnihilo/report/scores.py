@@ -68,6 +68,7 @@ class Results:
     trained: list[str]
     paired: list[Record]
     yardsticks: dict[str, float]
+    votes: dict[str, dict[str, dict[str, Record]]] = field(default_factory=dict)
 
 
 def read_results(run: RunFiles) -> list[Results]:
@@ -87,6 +88,7 @@ def read_results(run: RunFiles) -> list[Results]:
                 content.get("trained", []),
                 content.get("paired", []),
                 _yardsticks(run, stage),
+                content.get("votes", {}),
             )
         )
     return found

@@ -109,8 +109,8 @@ class PythonWorldConfig(Config):
 def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> None:
     """Write `train`, `validation`, `prompts` and `held_out` JSONL. Refused where the corpus documents no names."""
     from exnihilo.core.documents import read_documents
-    from exnihilo.core.jsonl import write_jsonl
     from exnihilo.synth.names import names_in
+    from exnihilo.synth.splits import fill, write_splits
 
     names = names_in(read_documents(inputs["corpus"]))  # type: ignore[arg-type]
     if len(names) < 100:
@@ -128,19 +128,12 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
         for family in FAMILIES:
             stream = _questions(family, names, work.seed, config.held_out_share)
             demonstrations = config.demonstrations * (PRACTICE if family in WORKED else 1)
-            for split, found in _fill(stream, {"train": demonstrations} | wanted, family).items():
+            for split, found in fill(stream, {"train": demonstrations} | wanted, family).items():
                 rows[split] += [
                     _row(question, split, i, work.seed, config) for i, question in enumerate(found)
                 ]
             progress.advance(1)
-    rng = random.Random(derive(work.seed, "order"))
-    for split, records in rows.items():
-        rng.shuffle(records)
-        write_jsonl(work.path / f"{split}.jsonl", records)
-    leaks = _leaks(rows)
-    if leaks:
-        raise Refused(f"held-out questions appear in training: {leaks[:3]}")
-    work.summary.update({split: len(records) for split, records in rows.items()})
+    counts = write_splits(rows, work)
     work.summary["names"] = len(names)
     work.provenance = [
         {
@@ -151,7 +144,6 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
             "unit": "conversations",
         }
     ]
-    counts = ", ".join(f"{len(records):,} {split.replace('_', ' ')}" for split, records in rows.items())
     work.lines.append(f"{len(FAMILIES)} families about {len(names):,} names: {counts}")
 
 
@@ -215,64 +207,12 @@ def _spread(names: list[Name]) -> list[Name]:
     return kept
 
 
-def _fill(
-    stream: Iterator[tuple[bool, Question]], wanted: dict[str, int], family: str
-) -> dict[str, list[Question]]:
-    """Distinct questions for every split; training splits take turns in proportion, so that they are alike."""
-    found: dict[str, list[Question]] = {split: [] for split in wanted}
-    seen: set[str] = set()
-    # A family of facts has only so many questions: give up on new ones after many repeats.
-    patience = 20_000
-    while patience and any(len(found[split]) < wanted[split] for split in wanted):
-        held_out, question = next(stream)
-        if question.prompt in seen:
-            patience -= 1
-            continue
-        splits = ("held_out",) if held_out else ("train", "validation", "prompts")
-        split = min(
-            splits, key=lambda s: len(found[s]) / max(wanted[s], 1) if len(found[s]) < wanted[s] else 2.0
-        )
-        if len(found[split]) >= wanted[split]:
-            patience -= 1
-            continue
-        seen.add(question.prompt)
-        found[split].append(question)
-    for split in ("train", "held_out"):
-        if not found[split]:
-            raise Refused(
-                f"family {family!r} has no question left for the split {split!r}; make the splits smaller"
-            )
-    return found
-
-
 def _row(question: Question, split: str, index: int, seed: int, config: PythonWorldConfig) -> dict[str, Any]:
     identity = f"{question.family}-{split}-{index:05d}"
+    from exnihilo.synth.splits import row
+
     worked = derive(seed, "worked", identity) % 1000 < 1000 * config.worked_share
-    reply = question.worked if question.worked and worked else question.reply
-    user = {"role": "user", "content": question.prompt}
-    meta = {"family": question.family, "key": question.key, "answer": question.answer}
-    if split in ("train", "validation"):
-        return {"id": identity, "messages": [user, {"role": "assistant", "content": reply}], "meta": meta}
-    return {
-        "id": identity,
-        "family": question.family,
-        "messages": [user],
-        "answer": question.answer,
-        "verifier": question.verifier,
-        "meta": meta,
-    }
-
-
-def _leaks(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Held-out prompts and keys that a training split has too. Empty unless the splits are broken."""
-    held = {row["messages"][0]["content"] for row in rows["held_out"]}
-    keys = {(row["meta"]["family"], row["meta"]["key"]) for row in rows["held_out"]}
-    trained = [row for split in ("train", "validation", "prompts") for row in rows[split]]
-    return [
-        row["id"]
-        for row in trained
-        if row["messages"][0]["content"] in held or (row["meta"]["family"], row["meta"]["key"]) in keys
-    ]
+    return row(question, split, identity, question.worked if question.worked and worked else question.reply)
 
 
 STAGE = Stage(

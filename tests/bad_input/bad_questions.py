@@ -227,4 +227,39 @@ CASES = [
             "corpus that has it"
         ),
     ),
+    Case(
+        "A solved problem without a marked answer",
+        "synth word-problems --examples problems.jsonl",
+        3,
+        (
+            "error: problems.jsonl:2: not a solved problem: its answer does not end in a line like '#### 42'; "
+            "mend the row"
+        ),
+        {
+            "problems.jsonl": rows(
+                {"question": "How many are 2 and 2?", "answer": "2 + 2 = 4\n#### 4"},
+                {"question": "How many are 3 and 3?", "answer": "3 + 3 = 6"},
+            )
+        },
+    ),
+    Case(
+        "Solved problems that are too short",
+        "synth word-problems --examples problems.jsonl --steps 1",
+        3,
+        "error: problems.jsonl: no problem of 2 steps; change steps or longer, or give more problems",
+        {
+            "problems.jsonl": rows(
+                *({"question": f"{n} and 2?", "answer": f"{n} + 2\n#### {n + 2}"} for n in range(40))
+            )
+        },
+    ),
+    Case(
+        "Stories of what are no word problems",
+        "synth stories --examples questions",
+        3,
+        (
+            "error: questions/train.jsonl: no word problems by steps; give examples that "
+            "`synth word-problems` made"
+        ),
+    ),
 ]

@@ -23,9 +23,9 @@ from exnihilo.recipes.stages import VERBS
 
 PAGES = (
     "collect", "curate", "tokenizer", "tokenize", "pretrain", "python-world", "word-problems", "stories",
-    "sft", "grpo", "reward", "dpo", "ppo", "lora", "merge", "import", "export", "conversations", "evaluate", "report", "chat",
-    "generation", "constrained", "recipes", "data-formats", "doctor-and-errors", "when-things-go-wrong", "lab",
-    "overoptimisation",
+    "sft", "grpo", "reward", "dpo", "ppo", "lora", "merge", "import", "export", "conversations", "evaluate",
+    "report", "chat", "generation", "constrained", "recipes", "data-formats", "doctor-and-errors",
+    "when-things-go-wrong", "lab", "overoptimisation",
 )  # fmt: skip
 """The pages with Python, each after those whose artifacts it reads."""
 COMMANDED = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]

@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from exnihilo.evaluate.results import vote_scores
 from exnihilo.evaluate.votes import majority_at, pass_at, sizes
 
 
@@ -69,3 +70,26 @@ def test_replies_that_say_nothing_have_no_vote() -> None:
 def test_the_sizes_that_are_told() -> None:
     assert [sizes(n) for n in (1, 4, 16, 64, 20)] == [[1], [1, 4], [1, 4, 16], [1, 4, 16, 64], [1, 4, 16, 20]]
     assert math.isclose(pass_at(4, 4, 1), 1.0)
+
+
+def test_votes_are_told_over_families_by_family_and_for_those_that_were_trained() -> None:
+    """Easy items gain from a vote, and hard ones, whose wrong answer is given most often, lose by it."""
+    rng, records = random.Random(2), []
+    for family, chance in (("easy", 0.8), ("fair", 0.6), ("hard", 0.2)):
+        for n in range(30):
+            correct = [rng.random() < chance for _ in range(16)]
+            got = ["right" if right else "wrong" for right in correct]
+            records.append({"id": f"{family}-{n}", "family": family, "got": got, "correct": correct})
+    overall, parts = vote_scores(records, ["easy", "fair"], seed=1)
+    assert list(parts) == ["easy", "fair", "hard", "trained"]
+    for scores in (overall, *parts.values()):
+        assert {f"{kind}@{k}" for kind in ("majority", "pass") for k in (1, 4, 16)} == set(scores)
+        for entry in scores.values():
+            assert entry["low"] <= entry["value"] <= entry["high"]
+        assert scores["majority@1"]["value"] == pytest.approx(scores["pass@1"]["value"])
+    assert overall["majority@16"]["n"] == 90 and parts["trained"]["majority@16"]["n"] == 60
+    for group, better in (("easy", True), ("trained", True), ("hard", False)):
+        assert (parts[group]["majority@16"]["value"] > parts[group]["majority@1"]["value"]) is better
+    for name, entry in overall.items():
+        mean = sum(parts[family][name]["value"] for family in ("easy", "fair", "hard")) / 3
+        assert entry["value"] == pytest.approx(mean)

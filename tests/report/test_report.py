@@ -96,6 +96,23 @@ def test_core_14_scores_are_those_of_results_json(part_of_run: PartOfRun) -> Non
     assert "43.2" in text and "41.0 to 45.0" in text
 
 
+def test_votes_are_charted_by_their_number_and_by_family(part_of_run: PartOfRun) -> None:
+    run = part_of_run("curated", "world", "base", "sft", "aligned", "scores")
+    path = run / "scores" / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    entry = {"n": 50, "low": 0.2, "high": 0.9}
+    sizes = {k: {"value": 0.3 + k / 100} | entry for k in (64, 1, 16, 4)}
+    scores = {f"{kind}@{k}": one for kind in ("majority", "pass") for k, one in sizes.items()}
+    results["models"]["aligned"] |= scores
+    results["votes"] = {"aligned": {"steps-1": scores, "steps-2": scores}}
+    path.write_text(json.dumps(results), encoding="utf-8")
+    votes = [one for one in page_of(run).json("figures") if one["layout"]["xaxis"].get("type") == "log"]
+    named = [[line["name"] for line in one["data"] if "error_y" in line] for one in votes]
+    assert named == [["aligned"], ["steps-1", "steps-2"]]
+    line = votes[0]["data"][0]
+    assert line["x"] == [1, 4, 16, 64] and line["y"] == pytest.approx([31, 34, 46, 94])
+
+
 def test_ui_4_model_output_is_escaped(page: Page) -> None:
     """Hostile samples and answers stand on the page as text; no tag, handler or link comes of them."""
     assert {tag for tag, _ in page.tags} & {"img", "a"} == {"a"}

@@ -243,13 +243,16 @@ CASES = [
         },
     ),
     Case(
-        "Solved problems that are too short",
-        "synth word-problems --examples problems.jsonl --steps 1",
+        "Too few solved problems",
+        "synth word-problems --examples problems.jsonl --steps 2",
         3,
-        "error: problems.jsonl: no problem of 2 steps; change steps or longer, or give more problems",
+        (
+            "error: problems.jsonl: fewer than 20 problems of each length up to 2 steps; give more, or "
+            "raise steps"
+        ),
         {
             "problems.jsonl": rows(
-                *({"question": f"{n} and 2?", "answer": f"{n} + 2\n#### {n + 2}"} for n in range(40))
+                *({"question": f"{n} and 2?", "answer": f"{n} + 2\n#### {n + 2}"} for n in range(9))
             )
         },
     ),

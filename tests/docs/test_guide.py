@@ -59,6 +59,8 @@ class Guide:
         turns = [[("user", q), ("assistant", a)] for q, a in asked.items()]
         rows = [{"messages": [{"role": role, "content": text} for role, text in turn]} for turn in turns]
         write_jsonl(folder / "chats.jsonl", rows)
+        solved = [{"question": f"What is {n} and 2?", "answer": f"{n} + 2\n#### {n + 2}"} for n in range(40)]
+        write_jsonl(folder / "problems.jsonl", solved)
         pairs = [
             {"prompt": f"{q} ({n})", "chosen": a, "rejected": "Hm."}
             for n in range(6)

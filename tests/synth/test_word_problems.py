@@ -155,9 +155,12 @@ def test_a_row_that_is_no_solved_problem_is_named_by_its_line(
         list(read_solved(file))
 
 
-def test_a_length_that_a_file_lacks_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no problem of 3 steps"):
-        make(tmp_path / "made", examples=str(solved(tmp_path / "mine.jsonl")), steps=2, longer=1)
+def test_a_file_without_problems_of_the_lengths_that_are_trained_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(solved(file).read_text().splitlines(keepends=True)[:60]))  # those of two steps
+    with pytest.raises(Refused, match="fewer than 20 problems of each length up to 1 steps"):
+        make(tmp_path / "made", examples=str(file), steps=1)
+    assert {row["family"] for row in make(tmp_path / "two", examples=str(file))["held_out"]} == {"steps-2"}
 
 
 def test_stories_want_word_problems(tmp_path: Path) -> None:

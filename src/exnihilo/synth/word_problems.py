@@ -7,6 +7,7 @@ trained, a fifth of the plans (a scene and what happens in it, in order) are hel
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from exnihilo.synth.question import Question
     from exnihilo.synth.splits import Rows
 
+Keyed = Iterator[tuple[str, "Question"]]
+"""Endless: what the split goes by, and a question."""
+FEWEST = 20
+"""So many problems of a length a file must hold, that some may be held out and others trained on."""
 HELD_OUT_SHARE = 0.2
 """Share of plans (of a file: of problems) that no training sees. It belongs to the world, not to a run."""
 
@@ -98,13 +103,19 @@ class WordProblemsConfig(Config):
 def word_problems(config: WordProblemsConfig, inputs: Inputs, work: Workspace) -> None:
     """Write `train`, `validation`, `prompts` and `held_out` JSONL.
 
-    Raises Refused for a file that holds no solved problems, or too few of a length that is trained.
+    Raises Refused for a file whose rows are no solved problems, or too few of the lengths that are trained on.
     """
     from exnihilo.synth.problem import family
     from exnihilo.synth.splits import fill, row, write_splits
 
     file = inputs.get("examples")
     assert file is None or isinstance(file, Path)
+    lengths = range(1, config.steps + config.longer + 1)
+    streams = (
+        {steps: _made(steps, work.seed) for steps in lengths}
+        if file is None
+        else _of_file(file, config.steps, lengths, work)
+    )
     trained = {
         "train": config.demonstrations,
         "validation": config.validation,
@@ -112,14 +123,12 @@ def word_problems(config: WordProblemsConfig, inputs: Inputs, work: Workspace) -
         "held_out": config.held_out,
     }
     rows: Rows = {split: [] for split in trained}
-    lengths = range(1, config.steps + config.longer + 1)
-    with work.progress(len(lengths), "word problems", "lengths") as progress:
-        for steps in lengths:
-            wanted = trained if steps <= config.steps else {"held_out": config.held_out}
-            stream = _made(steps, work.seed) if file is None else _read(file, steps)
-            whole = steps > config.steps
-            held = ((held or whole, question) for held, question in stream)
-            for split, found in fill(held, wanted, family(steps)).items():
+    with work.progress(len(streams), "word problems", "lengths") as progress:
+        for steps, stream in streams.items():
+            beyond = steps > config.steps
+            wanted = {"held_out": config.held_out} if beyond else trained
+            parted = ((beyond or held_out(key), question) for key, question in stream)
+            for split, found in fill(parted, wanted, family(steps)).items():
                 rows[split] += [
                     row(question, split, f"{question.family}-{split}-{i:05d}", question.reply)
                     for i, question in enumerate(found)
@@ -135,7 +144,8 @@ def word_problems(config: WordProblemsConfig, inputs: Inputs, work: Workspace) -
             "unit": "conversations",
         }
     ]
-    work.lines.append(f"problems of 1 to {lengths[-1]} steps, {config.steps} at most in training: {counts}")
+    told = f"problems of {min(streams)} to {max(streams)} steps, {config.steps} at most in training"
+    work.lines.append(f"{told}: {counts}")
 
 
 def held_out(key: str) -> bool:
@@ -143,26 +153,34 @@ def held_out(key: str) -> bool:
     return derive(0, "held out", "word problem", key) % 1000 < 1000 * HELD_OUT_SHARE
 
 
-def _made(steps: int, seed: int) -> Iterator[tuple[bool, Question]]:
-    """An endless, seeded stream of (held out?, question)."""
+def _made(steps: int, seed: int) -> Keyed:
+    """An endless, seeded stream of problems of so many steps, with their plans."""
     from exnihilo.synth.problem import problem
 
     rng = random.Random(derive(seed, "word problems", steps))
     while True:
         made = problem(rng, steps)
-        yield held_out(made.key), made.as_question()
+        yield made.key, made.as_question()
 
 
-def _read(file: Path, steps: int) -> Iterator[tuple[bool, Question]]:
-    """The problems of a file that take so many steps, again and again in its order, as `_made`."""
+def _of_file(file: Path, most: int, lengths: range, work: Workspace) -> dict[int, Keyed]:
+    """The problems of a file by their steps, again and again in its order; lengths of few problems are left out."""
     from exnihilo.synth.solved import read_solved
 
-    found = [question for question in read_solved(file) if question.steps == steps]
-    if not found:
-        raise Refused(f"{file}: no problem of {steps} steps; change steps or longer, or give more problems")
-    while True:
-        for question in found:
-            yield held_out(question.key), question.as_question()
+    by_steps: dict[int, list[tuple[str, Question]]] = {}
+    for one in read_solved(file):
+        by_steps.setdefault(one.steps, []).append((one.key, one.as_question()))
+    kept = {steps: by_steps[steps] for steps in lengths if len(by_steps.get(steps, ())) >= FEWEST}
+    if not any(steps <= most for steps in kept):
+        raise Refused(
+            f"{file}: fewer than {FEWEST} problems of each length up to {most} steps; give more, or raise steps"
+        )
+    left = sum(map(len, by_steps.values())) - sum(map(len, kept.values()))
+    if left:
+        work.lines.append(
+            f"{left:,} problems are of other lengths, or of one with fewer than {FEWEST}: left out"
+        )
+    return {steps: itertools.cycle(found) for steps, found in kept.items()}
 
 
 STAGE = Stage(

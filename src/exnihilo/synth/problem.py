@@ -44,10 +44,13 @@ class Problem:
     asked: str
 
     @property
+    def told(self) -> str:
+        """The story without the question."""
+        return " ".join(part for part in (self.opening, *(step.sentence for step in self.steps)) if part)
+
+    @property
     def question(self) -> str:
-        return " ".join(
-            part for part in (self.opening, *(step.sentence for step in self.steps), self.asked) if part
-        )
+        return f"{self.told} {self.asked}"
 
     @property
     def answer(self) -> int:

@@ -1,7 +1,8 @@
 """The stage `stories`: text for a model that is to learn to count along, without a single question in it.
 
-Half of it are stories as word problems tell them, with the count kept after each sentence; half are sums by themselves.
-No story has a plan that is held out, or more steps than the problems that are trained on.
+Two thirds of it are stories as word problems tell them, each told plainly and then again with the count kept after each
+sentence; the others are sums by themselves. No story has a plan that is held out, or more steps than the problems that
+are trained on.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def stories(config: StoriesConfig, inputs: Inputs, work: Workspace) -> None:
         work.progress(config.documents, "stories", "documents") as progress,
     ):
         for i in range(config.documents):
-            text = _accounts(rng, longest) if i % 2 else _sums(rng)
+            kind = "stories" if i % 3 else "sums"
+            text = _accounts(rng, longest) if i % 3 else _sums(rng)
             identity = blake3(f"{i}\0{text}".encode()).hexdigest()[:16]
-            document = Document(identity, text, "stories" if i % 2 else "sums", "Apache-2.0", "templates")
-            if i // 2 % HELD_OUT_EVERY == 0:
+            document = Document(identity, text, kind, "Apache-2.0", "templates")
+            if i // 3 % HELD_OUT_EVERY == 0:
                 held.write(document)
             else:
                 train.write(document)
@@ -104,7 +106,7 @@ def _accounts(rng: random.Random, longest: int) -> str:
     while len(told) < TOGETHER:
         made = problem(rng, rng.randint(1, longest))
         if not held_out(made.key):
-            told.append(made.account)
+            told.append(f"{made.told}\n{made.account}")
     return "\n".join(told)
 
 

@@ -64,7 +64,7 @@ class Problem:
     def as_question(self) -> Question:
         """With a worked answer, checked by its last number."""
         answer = str(self.answer)
-        reply = f"{' '.join(step.worked for step in self.steps)} The answer is {answer}."
+        reply = f"{self.account} The answer is {answer}."
         return Question(
             family(len(self.steps)),
             self.key,

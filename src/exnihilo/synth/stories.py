@@ -91,7 +91,8 @@ def _longest(folder: Path) -> int:
     file = folder / "train.jsonl"
     if not file.is_file():
         raise Refused(f"{file}: not found; give examples that `synth word-problems` made")
-    families = {row.get("meta", {}).get("family") for _, row in read_jsonl(file)}
+    metas = (row.get("meta") for _, row in read_jsonl(file))
+    families = {meta.get("family") for meta in metas if isinstance(meta, dict)}
     longest = max((steps for steps in range(1, 9) if family(steps) in families), default=0)
     if not longest:
         raise Refused(f"{file}: no word problems by steps; give examples that `synth word-problems` made")

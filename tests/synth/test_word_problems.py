@@ -61,13 +61,23 @@ def test_each_step_follows_from_the_one_before_and_its_number_is_in_its_sentence
         assert not re.search(r"[{}]|\s\s|\.\.", made.question) and made.question.endswith("?")
 
 
-def test_worked_answers_pass_the_verifier_and_a_wrong_last_number_does_not() -> None:
+def test_both_answers_pass_the_verifier_and_a_wrong_last_number_does_not() -> None:
     rng = random.Random(0)
     for _ in range(300):
         question = problem(rng, 3).as_question()
-        assert check(question.verifier, question.reply).correct is True
-        wrong = f"{question.reply.removesuffix('.')}1."
-        assert check(question.verifier, wrong).correct is False
+        for reply in (question.reply, question.worked):
+            assert reply is not None and check(question.verifier, reply).correct is True
+            wrong = f"{reply.removesuffix('.')}1."
+            assert check(question.verifier, wrong).correct is False
+
+
+def test_so_many_demonstrations_show_their_steps(world: Rows, tmp_path: Path) -> None:
+    def share(rows: Rows) -> float:
+        replies = [row["messages"][1]["content"] for row in rows["train"]]
+        return sum("=" in reply for reply in replies) / len(replies)
+
+    assert 0.25 < share(world) < 0.55
+    assert share(make(tmp_path, worked_share=1.0)) == 1.0
 
 
 def test_every_length_has_what_was_asked_for_and_longer_ones_are_only_asked(world: Rows) -> None:

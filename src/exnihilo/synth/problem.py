@@ -62,17 +62,12 @@ class Problem:
         return " ".join(part for part in (self.opening, *(step.worked for step in self.steps)) if part)
 
     def as_question(self) -> Question:
-        """With a worked answer, checked by its last number."""
+        """With a short and a worked answer, checked by the last number."""
         answer = str(self.answer)
-        reply = f"{self.account} The answer is {answer}."
-        return Question(
-            family(len(self.steps)),
-            self.key,
-            self.question,
-            answer,
-            {"kind": "number", "value": answer},
-            reply,
-        )
+        short = f"The answer is {answer}."
+        verifier = {"kind": "number", "value": answer}
+        told = family(len(self.steps))
+        return Question(told, self.key, self.question, answer, verifier, short, f"{self.account} {short}")
 
 
 def family(steps: int) -> str:

@@ -110,7 +110,7 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
     """Write `train`, `validation`, `prompts` and `held_out` JSONL. Refused where the corpus documents no names."""
     from exnihilo.core.documents import read_documents
     from exnihilo.synth.names import names_in
-    from exnihilo.synth.splits import fill, write_splits
+    from exnihilo.synth.splits import fill, row, write_splits
 
     names = names_in(read_documents(inputs["corpus"]))  # type: ignore[arg-type]
     if len(names) < 100:
@@ -130,7 +130,8 @@ def python_world(config: PythonWorldConfig, inputs: Inputs, work: Workspace) -> 
             demonstrations = config.demonstrations * (PRACTICE if family in WORKED else 1)
             for split, found in fill(stream, {"train": demonstrations} | wanted, family).items():
                 rows[split] += [
-                    _row(question, split, i, work.seed, config) for i, question in enumerate(found)
+                    row(question, split, i, work.seed, config.worked_share)
+                    for i, question in enumerate(found)
                 ]
             progress.advance(1)
     counts = write_splits(rows, work)
@@ -205,14 +206,6 @@ def _spread(names: list[Name]) -> list[Name]:
         if taken[name.module] <= MOST_PER_MODULE:
             kept.append(name)
     return kept
-
-
-def _row(question: Question, split: str, index: int, seed: int, config: PythonWorldConfig) -> dict[str, Any]:
-    identity = f"{question.family}-{split}-{index:05d}"
-    from exnihilo.synth.splits import row
-
-    worked = derive(seed, "worked", identity) % 1000 < 1000 * config.worked_share
-    return row(question, split, identity, question.worked if question.worked and worked else question.reply)
 
 
 STAGE = Stage(

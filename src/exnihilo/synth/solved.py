@@ -41,10 +41,11 @@ class Solved:
         return blake3(self.question.encode()).hexdigest()[:16]
 
     def as_question(self) -> Question:
-        """With its lines as worked answer, the marked number last."""
-        reply = "\n".join([*self.lines, f"{_FINAL} {self.answer}"])
+        """With the marked number as short answer, and its lines before it as a worked one."""
+        short = f"{_FINAL} {self.answer}"
+        worked = "\n".join([*self.lines, short])
         verifier = {"kind": "number", "value": self.answer}
-        return Question(family(self.steps), self.key, self.question, self.answer, verifier, reply)
+        return Question(family(self.steps), self.key, self.question, self.answer, verifier, short, worked)
 
 
 def read_solved(file: Path) -> Iterator[Solved]:

@@ -51,8 +51,14 @@ def fill(
     return found
 
 
-def row(question: Question, split: str, identity: str, reply: str) -> dict[str, Any]:
-    """A demonstration that ends in `reply` (`train`, `validation`), or a question with its verifier."""
+def row(question: Question, split: str, index: int, seed: int, worked_share: float) -> dict[str, Any]:
+    """A demonstration (`train`, `validation`), or a question with its verifier.
+
+    So large a share of the demonstrations that have steps show them.
+    """
+    identity = f"{question.family}-{split}-{index:05d}"
+    worked = derive(seed, "worked", identity) % 1000 < 1000 * worked_share
+    reply = question.worked if question.worked and worked else question.reply
     user = {"role": "user", "content": question.prompt}
     meta = {"family": question.family, "key": question.key, "answer": question.answer}
     if split in ("train", "validation"):

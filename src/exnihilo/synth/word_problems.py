@@ -89,6 +89,17 @@ class WordProblemsConfig(Config):
             example="500",
         ),
     )
+    worked_share: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="share of demonstrations that show their steps; the others say the answer alone",
+        json_schema_extra=why(
+            "0.4: steps are shown often enough to be learned, and not in most answers, so that rewards can find "
+            "out that they help",
+            example="1",
+        ),
+    )
     held_out: int = Field(
         default=300,
         ge=1,
@@ -130,7 +141,7 @@ def word_problems(config: WordProblemsConfig, inputs: Inputs, work: Workspace) -
             parted = ((beyond or held_out(key), question) for key, question in stream)
             for split, found in fill(parted, wanted, family(steps)).items():
                 rows[split] += [
-                    row(question, split, f"{question.family}-{split}-{i:05d}", question.reply)
+                    row(question, split, i, work.seed, config.worked_share)
                     for i, question in enumerate(found)
                 ]
             progress.advance(1)

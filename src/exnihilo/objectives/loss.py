@@ -18,18 +18,20 @@ class Loss:
         total: scalar with a graph; the loss summed over the batch.
         weight: scalar without one; what it was summed over (tokens, sequences, pairs …).
         metrics: scalars without one, summed like `total`; logged divided by the same weight.
+        peaks: scalars without one and not below 0, of which the largest of all parts is logged.
     """
 
     total: Tensor
     weight: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    peaks: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(Protocol):
     """Turns a model and a (micro-)batch into a `Loss`.
 
-    The sums of the parts of a batch must be the sum of the batch, and the names in `metrics` must not depend
-    on the data, since every rank reports the same ones.
+    The sums of the parts of a batch must be the sum of the batch, and the names in `metrics` and `peaks` must not
+    depend on the data, since every rank reports the same ones.
     """
 
     def __call__(self, model: Any, batch: Batch) -> Loss: ...

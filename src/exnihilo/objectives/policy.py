@@ -8,11 +8,14 @@ from torch import Tensor
 
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
+from exnihilo.objectives.importance import importance_weights, mismatch
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import Batch
 
 ADVANTAGES = "advantages"
 SAMPLED = "sampled_logprobs"
+OLD = "old_logprobs"
+"""What the trainer says of each target with the weights that it was sampled with."""
 REFERENCE = "reference_logprobs"
 ANCHOR = "anchor"
 
@@ -20,11 +23,17 @@ ANCHOR = "anchor"
 class PolicyGradient:
     """`-min(ρA, clip(ρ, 1-ε, 1+ε')A) + β·k3`, summed over response tokens.
 
-    ρ is the ratio to the probability at sampling time, A the advantage of the response, both per token. The
+    ρ is the ratio to the probability before the step, A the advantage of the response, both per token. The
     KL to the reference is estimated by k3 = e^d - d - 1 with d = log ref - log π (never negative; as a loss
     its gradient is that of KL(ref‖π)). The weight is the number of response tokens, the end-of-turn token
     among them: every token of the step counts the same, however long its response or however the batch is
     split (DAPO's denominator, arXiv 2503.14476).
+
+    The sampler is another program than the trainer, perhaps of another precision, and gives other probabilities. With
+    an `importance_cap` both terms of a token are weighted by how much likelier it is to the trainer than to the
+    sampler, at most the cap (`objectives/importance.py`), and ρ compares the trainer with itself: with `old_logprobs`,
+    where the batch carries them since the weights were older, and else with the step's own, which makes it 1. Without
+    a cap ρ is the ratio to the sampler's probability.
 
     The batch carries `advantages`, `sampled_logprobs` and `reference_logprobs` in `extra`, `[rows, length]`. Where it
     also carries `anchor`, each of those tokens adds `anchor · KL(reference‖π)` over the whole vocabulary: text on which
@@ -32,9 +41,15 @@ class PolicyGradient:
     """
 
     def __init__(
-        self, beta: float, clip_low: float = 0.2, clip_high: float = 0.28, reference: Decoder | None = None
+        self,
+        beta: float,
+        clip_low: float = 0.2,
+        clip_high: float = 0.28,
+        reference: Decoder | None = None,
+        importance_cap: float | None = None,
     ) -> None:
         self.beta, self.clip_low, self.clip_high, self.reference = beta, clip_low, clip_high, reference
+        self.importance_cap = importance_cap
 
     def __call__(self, model: Decoder, batch: Batch) -> Loss:
         hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
@@ -44,23 +59,30 @@ class PolicyGradient:
         advantages, sampled, reference = (
             batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE)
         )
-        ratio = (logprobs - sampled).exp()
+        own = batch.extra[OLD][kept] if OLD in batch.extra else logprobs.detach()
+        ratio = (logprobs - (sampled if self.importance_cap is None else own)).exp()
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         surrogate = torch.minimum(ratio * advantages, clipped * advantages)
         kl = k3(logprobs, reference)
-        total = ((self.beta * kl - surrogate) * weights).sum()
+        counted = weights
+        if self.importance_cap is not None:
+            counted = weights * importance_weights(own, sampled, self.importance_cap)
+        total = ((self.beta * kl - surrogate) * counted).sum()
         with torch.no_grad():
+            differs = mismatch(own, sampled, self.importance_cap)
             metrics = {
                 "kl": (kl * weights).sum(),
                 "entropy": (entropy * weights).sum(),
                 "clipped": ((ratio != clipped).float() * weights).sum(),
-                "sampler_gap": ((logprobs - sampled).abs() * weights).sum(),
+                **{name: (values * weights).sum() for name, values in differs.items()},
             }
+            gaps = differs["sampler_gap"]
+            peaks = {"sampler_gap_max": gaps.max() if len(gaps) else gaps.sum()}
         if self.reference is not None and ANCHOR in batch.extra:
             drift = self._anchor(model, self.reference, hidden, batch)
             total = total + drift
             metrics["anchor"] = drift.detach()
-        return Loss(total, weights.sum(dtype=torch.float64), metrics)
+        return Loss(total, weights.sum(dtype=torch.float64), metrics, peaks)
 
     def _anchor(self, model: Decoder, reference: Decoder, hidden: Tensor, batch: Batch) -> Tensor:
         rows = (batch.extra[ANCHOR] != 0).any(dim=1)

@@ -8,12 +8,12 @@ import torch
 from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.objectives.linear_cross_entropy import linear_cross_entropy
 from exnihilo.objectives.loss import Loss
-from exnihilo.objectives.policy import ADVANTAGES, target_logprobs
+from exnihilo.objectives.policy import ADVANTAGES, OLD, target_logprobs
 from exnihilo.tokens.batch import Batch
 
-OLD, VALUES, RETURNS, PTX = "old_logprobs", "values", "returns", "ptx"
-"""Extra fields `[rows, length]`: the policy's log-probability of each target and the critic's value before it, both
-when it was sampled; what came of it; and what a token of other text counts for."""
+VALUES, RETURNS, PTX = "values", "returns", "ptx"
+"""Extra fields `[rows, length]`: the critic's value before each target when it was sampled; what came of it; and what a
+token of other text counts for."""
 
 
 class ClippedPolicyAndValue:

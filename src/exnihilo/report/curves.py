@@ -75,6 +75,12 @@ REINFORCEMENT = (
     Panel("KL to the reference, of a whole answer", (Curve("kl_per_sequence", "KL"),), "nats per sequence"),
     Panel("Weight of the KL", (Curve("beta", "beta"),), from_zero=True),
     Panel("Entropy", (Curve("entropy", "entropy"),), "nats per token", from_zero=True),
+    Panel(
+        "Trainer against sampler, difference of log-probabilities",
+        (Curve("sampler_gap", "mean"), Curve("sampler_gap_max", "largest", "faint")),
+        "nats per token",
+        from_zero=True,
+    ),
     Panel("Length of answers", (Curve("response_length", "length"),), "tokens", from_zero=True),
     Panel("Answers that ended by themselves", (Curve("ended", "share"),)),
     Panel("Groups without a signal, all answers alike", (Curve("flat", "share"),), from_zero=True),

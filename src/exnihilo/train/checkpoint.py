@@ -114,6 +114,11 @@ def complete(folder: Path) -> list[Path]:
     return sorted(found, reverse=True)
 
 
+def oldest(folder: Path) -> int:
+    """The step of the earliest checkpoint in `folder`; 0 where there is none."""
+    return min((int(path.name.removeprefix("step-")) for path in complete(folder)), default=0)
+
+
 def prune(folder: Path, keep: int, *others: int | None) -> None:
     """Remove all but the last `keep` checkpoints and those of the steps `others`."""
     kept = {name_of(step) for step in others if step is not None}

@@ -40,6 +40,15 @@ def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]
     return [float(value) for value in tensor.tolist()]
 
 
+def most_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:
+    """The largest of each value on any rank; none where none are given, without an exchange."""
+    if world()[1] == 1 or not values:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return [float(value) for value in tensor.tolist()]
+
+
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Sum gradients over all ranks in one call; a rank without any counts as zero."""

@@ -25,7 +25,7 @@ class StepSums:
     Attributes:
         loss: mean loss; NaN where the weight is 0.
         weight: what it is the mean over.
-        metrics: the objective's metrics as means over the same weight.
+        metrics: the objective's metrics as means over the same weight, and its peaks.
         stop: whether any rank was asked to stop.
         norm: global norm of the gradient before it was clipped; NaN where the weight is 0.
     """
@@ -88,16 +88,19 @@ class Accumulator:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(len(own), error)
-        names = list(losses[0].metrics)
+        names, highest = list(losses[0].metrics), list(losses[0].peaks)
         # One transfer from the device a step; sums in float64.
-        rows = torch.stack([_row(loss, names) for loss in losses]).cpu().double().sum(0).tolist()
+        table = torch.stack([_row(loss, names, highest) for loss in losses]).cpu().double()
+        rows = table[:, : 2 + len(names)].sum(0).tolist()
         total, weight, stops, *metrics = distributed.sum_over_ranks(
             [*rows[:2], float(stop() is not None), *rows[2:]], self.device
         )
+        peaks = distributed.most_over_ranks(table[:, 2 + len(names) :].amax(0).tolist(), self.device)
         distributed.sum_gradients(self.parameters)
         if weight == 0:
             return StepSums(float("nan"), 0.0, {}, stops > 0)
         means = {name: value / weight for name, value in zip(names, metrics, strict=True)}
+        means |= dict(zip(highest, peaks, strict=True))
         norm = _divide_and_clip(self.parameters, weight, limit)
         return StepSums(total / weight, weight, means, stops > 0, norm)
 
@@ -115,7 +118,7 @@ class Accumulator:
             with multiplying_in(self.dtype, self.device):
                 loss = self.objective(self.model, part.to(self.device))
             torch.autograd.backward(loss.total)
-            losses.append(Loss(loss.total.detach(), loss.weight, loss.metrics))
+            losses.append(Loss(loss.total.detach(), loss.weight, loss.metrics, loss.peaks))
         return losses
 
     def _halve(self, rows: int, error: BaseException) -> None:
@@ -140,8 +143,13 @@ def _divide_and_clip(parameters: Sequence[Tensor], weight: float, limit: float |
     return norm
 
 
-def _row(loss: Loss, names: Sequence[str]) -> Tensor:
-    values: list[Any] = [loss.total, loss.weight, *(loss.metrics[name] for name in names)]
+def _row(loss: Loss, names: Sequence[str], highest: Sequence[str]) -> Tensor:
+    values: list[Any] = [
+        loss.total,
+        loss.weight,
+        *(loss.metrics[name] for name in names),
+        *(loss.peaks[name] for name in highest),
+    ]
     return torch.stack(
         [torch.as_tensor(value, device=loss.total.device).detach().to(loss.total) for value in values]
     )

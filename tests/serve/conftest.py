@@ -4,17 +4,13 @@ items."""
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
-import uvicorn
-from fastapi import FastAPI
 
+from app_server import Server
 from exnihilo.core.artifact import Artifact
 from exnihilo.core.build import build
 from exnihilo.core.config import Config, ExamplesRef, ModelRef
@@ -24,7 +20,7 @@ from exnihilo.core.workspace import Workspace
 from exnihilo.model.config import DecoderConfig
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
-from exnihilo.serve.app import bind, create_app
+from exnihilo.serve.app import create_app
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
@@ -160,37 +156,6 @@ def endless(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
         model.output.weight[[tokenizer.end, tokenizer.eos]] = 0.0
     save_model(model, run / "base", folder)
     return folder
-
-
-class Server:
-    """An app on a real port, in a thread of this process."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self.app = app
-        self.socket = bind("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-
-    def start(self) -> None:
-        self.thread.start()
-        wait(lambda: self.server.started)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-
-    def health(self) -> dict[str, int]:
-        answer: dict[str, int] = httpx.get(f"{self.url}/health", timeout=60).json()
-        return answer
-
-
-def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until `condition` holds; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture

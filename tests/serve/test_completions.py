@@ -14,9 +14,9 @@ import openai
 import pydantic
 import pytest
 
+from app_server import Server, wait
 from exnihilo.serve.app import create_app
 from exnihilo.serve.engine import Job
-from tests.serve.conftest import Server, wait
 
 QUESTION = [{"role": "user", "content": "Which module defines `join`?"}]
 ANSWER = "It is in `os.path`."
@@ -59,6 +59,20 @@ def test_an_answer_with_its_usage(client: openai.OpenAI) -> None:
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     parts = [{"role": "user", "content": [{"type": "text", "text": QUESTION[0]["content"]}]}]
     assert _ask(client, messages=parts).choices[0].message.content == ANSWER
+
+
+def test_an_answer_with_its_tokens_as_they_were_sampled(client: openai.OpenAI) -> None:
+    said = _ask(client, logprobs=True, extra_body={"return_token_ids": True}).model_dump()
+    choice = said["choices"][0]
+    found = choice["logprobs"]["content"]
+    assert len(choice["token_ids"]) == len(found) == said["usage"]["completion_tokens"]
+    assert len(said["prompt_token_ids"]) == said["usage"]["prompt_tokens"]
+    assert "".join(one["token"] for one in found[:-1]) == ANSWER  # the last one ends the turn
+    assert all(one["logprob"] <= 0 for one in found)
+    plain = _ask(client).model_dump()
+    assert plain["choices"][0]["logprobs"] is None and "token_ids" not in plain["choices"][0]
+    with pytest.raises(openai.BadRequestError, match="leave out stream"):
+        _ask(client, logprobs=True, stream=True)
 
 
 def test_serve_4_a_stream_ends_with_its_reason_and_the_usage_asked_for(client: openai.OpenAI) -> None:
@@ -135,7 +149,7 @@ def test_one_answer_is_constrained_and_the_next_is_not(client: openai.OpenAI) ->
         ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "the last message must be the user's"),
         ({"messages": [{"role": "user", "content": "word " * 2000}]}, 400, "the model's context is 256"),
         ({"n": 2}, 400, "n: "),
-        ({"logprobs": True}, 400, "logprobs: "),
+        ({"logprobs": True, "top_logprobs": 3}, 400, "top_logprobs: "),
         ({"presence_penalty": 0.5}, 400, "presence_penalty: "),
         ({"tools": []}, 400, "tools: "),
         ({"temperature": -1}, 400, "temperature: "),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.seeds import derive
@@ -35,15 +35,29 @@ class Dropped:
     messages: int
 
 
+class Token(NamedTuple):
+    """A token of an answer, with its log-probability under the model itself (temperature 1, nothing left out)."""
+
+    id: int
+    logprob: float
+    text: bytes
+
+
 @dataclass(frozen=True)
 class Done:
-    """The answer is complete: its whole text, why it ended, its tokens, and those of its prompt: all, computed."""
+    """The answer is complete: its whole text, why it ended, its tokens, and those of its prompt: all, computed.
+
+    `said` are the tokens as the model chose them, the one that ended the answer among them, and `read` the ids of the
+    prompt that they followed: what a trainer learns from.
+    """
 
     text: str
     finish: Literal["stop", "length"]
     tokens: int
     prompt: int
     prefilled: int
+    said: list[Token]
+    read: list[int]
 
 
 Event = Text | Dropped | Done
@@ -187,7 +201,11 @@ class ChatSession:
             self.prefilled = request.prefilled
             self._record(ids, request.ids, text, ended)
         finish: Literal["stop", "length"] = "stop" if ended or text.stopped is not None else "length"
-        yield Done(text.text, finish, len(request.ids), len(ids), self.prefilled)
+        said = [
+            Token(token, logprob, self._rules["token_bytes"][token])
+            for token, logprob in zip(request.ids, request.logprobs, strict=True)
+        ]
+        yield Done(text.text, finish, len(said), len(ids), self.prefilled, said, ids)
 
     def _record(self, ids: list[int], said: list[int], stream: TextStream, ended: bool) -> None:
         """Put the answer, whole or cut off, into the conversation."""

@@ -1,7 +1,9 @@
 """OpenAI's chat completions, as far as they mean something here: any client for them can talk to a run.
 
 A parameter is honoured or refused by name (400), never ignored. Beyond OpenAI's there are `top_k`,
-`repetition_penalty`, `regex` and `choice`; the `openai` client sends them in `extra_body`.
+`repetition_penalty`, `regex` and `choice`, and `return_token_ids`, which vLLM has too: the answer then comes with
+`prompt_token_ids` and `token_ids`, so that a trainer need not encode what was sampled. The `openai` client sends them
+in `extra_body`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pydantic import Field
 
 from exnihilo.core.config import Config
 from exnihilo.core.errors import ConfigError, ExnihiloError
-from exnihilo.infer.chat import Done, Dropped, Event, Text
+from exnihilo.infer.chat import Done, Dropped, Event, Text, Token
 from exnihilo.infer.sampling import Sampling
 from exnihilo.serve.answer_format import ResponseFormat, wanted
 from exnihilo.serve.api import begin
@@ -70,12 +72,16 @@ class CompletionRequest(Config):
     choice: list[str] | None = None
     user: str | None = None
     n: Literal[1] = 1
-    logprobs: Literal[False] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Literal[0] | None = None
+    return_token_ids: bool = False
     presence_penalty: Literal[0] = 0
     frequency_penalty: Literal[0] = 0
 
     def sampling(self) -> Sampling:
         """Settings of the answer. Raises ConfigError."""
+        if self.stream and (self.logprobs or self.return_token_ids):
+            raise ConfigError("logprobs and return_token_ids come with whole answers; leave out stream")
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
@@ -189,6 +195,7 @@ class _Answer:
     """The objects that OpenAI's clients expect for one answer."""
 
     def __init__(self, body: CompletionRequest) -> None:
+        self.with_logprobs, self.with_ids = bool(body.logprobs), body.return_token_ids
         self.with_usage = body.stream_options is not None and body.stream_options.include_usage
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
@@ -199,8 +206,17 @@ class _Answer:
     def whole(self, done: Done) -> dict[str, Any]:
         """A `chat.completion`."""
         message = {"role": "assistant", "content": done.text}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": done.finish}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(done)}
+        logprobs = {"content": [_logprob(token) for token in done.said]} if self.with_logprobs else None
+        choice: dict[str, Any] = {
+            "index": 0, "message": message, "logprobs": logprobs, "finish_reason": done.finish,
+        }  # fmt: skip
+        read = {}
+        if self.with_ids:
+            choice["token_ids"] = [token.id for token in done.said]
+            read = {"prompt_token_ids": done.read}
+        return {
+            **self._head, "object": "chat.completion", **read, "choices": [choice], "usage": _usage(done),
+        }  # fmt: skip
 
     def chunk(self, delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
         """A `chat.completion.chunk`."""
@@ -211,6 +227,11 @@ class _Answer:
     def usage_chunk(self, done: Done) -> dict[str, Any]:
         """The last chunk where usage was asked for."""
         return {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(done)}
+
+
+def _logprob(token: Token) -> dict[str, Any]:
+    text = token.text.decode("utf-8", "replace")
+    return {"token": text, "logprob": token.logprob, "bytes": list(token.text), "top_logprobs": []}
 
 
 def _usage(done: Done) -> dict[str, Any]:

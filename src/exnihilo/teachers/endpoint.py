@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exnihilo.core.errors import ConfigError, ExnihiloError
-from exnihilo.teachers.teacher import Ask, Heard, Said
+from exnihilo.teachers.teacher import Ask, Heard, Said, Tokens
 
 if TYPE_CHECKING:
     import httpx
@@ -119,7 +119,7 @@ class Endpoint:
                 problem = f"{type(error).__name__}: {error or self.url}"
             else:
                 if response.status_code == 200:
-                    said = self._read(response)
+                    said = self._read(response, tokens=ask.tokens)
                     if said.problem is None or attempt == self.attempts - 1:
                         return said
                     problem = said.problem
@@ -146,13 +146,15 @@ class Endpoint:
             "max_tokens": ask.max_new,
             "seed": ask.seed,
         }
+        if ask.tokens:
+            body |= {"logprobs": True, "return_token_ids": True}
         if ask.schema is not None:
             named = {"name": "answer", "schema": ask.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
 
-    def _read(self, response: httpx.Response) -> Said:
-        """An answer, or what is wrong with what came."""
+    def _read(self, response: httpx.Response, *, tokens: bool) -> Said:
+        """An answer, or what is wrong with what came. Raises ConfigError where it lacks the tokens that are wanted."""
         try:
             body = response.json()
             choice = body["choices"][0]
@@ -168,8 +170,31 @@ class Endpoint:
         if not isinstance(text, str):
             return Said(None, self.name, read=read, written=written, problem="it sent no text")
         return Said(
-            text, self.name, read=read, written=written, finish=str(choice.get("finish_reason", "stop"))
+            text,
+            self.name,
+            read=read,
+            written=written,
+            finish=str(choice.get("finish_reason", "stop")),
+            tokens=self._tokens(body, choice) if tokens else None,
         )
+
+    def _tokens(self, body: dict[str, Any], choice: dict[str, Any]) -> Tokens:
+        """The tokens of an answer, where vLLM and exnihilo put them."""
+        try:
+            logprobs = [float(one["logprob"]) for one in choice["logprobs"]["content"]]
+            found = Tokens(list(body["prompt_token_ids"]), list(choice["token_ids"]), logprobs)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.url}: its answers come without token ids and log-probabilities ({type(error).__name__}: "
+                f"{error}), and text can't be learned from as it was sampled; use a server that knows "
+                "return_token_ids and logprobs, such as exnihilo chat or vLLM"
+            ) from None
+        if len(found.ids) != len(found.logprobs):
+            raise ConfigError(
+                f"{self.url}: {len(found.ids)} token ids come with {len(found.logprobs)} log-probabilities; "
+                "use a server that gives one for each"
+            )
+        return found
 
 
 def _reason(response: httpx.Response) -> str:

@@ -18,6 +18,7 @@ class Ask:
     Attributes:
         messages: OpenAI messages; the last one is answered.
         schema: a JSON schema that the answer must be of.
+        tokens: whether the answer must come with its tokens, as it was sampled.
     """
 
     messages: list[dict[str, str]]
@@ -25,11 +26,21 @@ class Ask:
     max_new: int = 512
     seed: int = 0
     schema: dict[str, Any] | None = None
+    tokens: bool = False
 
     def key(self, teacher: str) -> str:
         """What an answer is remembered by: the teacher and everything that it is asked, in hexadecimal."""
         asked = [teacher, self.messages, self.temperature, self.max_new, self.seed, self.schema]
         return blake3(dumps({"asked": asked}).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An answer as it was sampled: the ids that it followed, its own ids, and their log-probabilities in nats."""
+
+    prompt: list[int]
+    ids: list[int]
+    logprobs: list[float]
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Said:
         text: None where the teacher gave no answer; `problem` then says why.
         by: who said it, for the provenance of what is made of it.
         read, written: tokens, where the teacher counts them.
+        tokens: where they were asked for.
     """
 
     text: str | None
@@ -48,6 +60,7 @@ class Said:
     written: int = 0
     finish: str = "stop"
     problem: str | None = None
+    tokens: Tokens | None = None
 
 
 Heard = Callable[[int, Said], None]

@@ -23,8 +23,8 @@ from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.model.decoder import Decoder
 from exnihilo.model.folder import load_model, save_model
 from exnihilo.model.scorer import Scorer
-from exnihilo.objectives.policy import ADVANTAGES
-from exnihilo.objectives.ppo import OLD, PTX, RETURNS, VALUES, ClippedPolicyAndValue
+from exnihilo.objectives.policy import ADVANTAGES, OLD
+from exnihilo.objectives.ppo import PTX, RETURNS, VALUES, ClippedPolicyAndValue
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.tokens.batch import Batch
@@ -61,7 +61,14 @@ def make(tokenizer: Tokenizer, tmp_path: Path) -> Make:
         sampler = Sampler(
             items(20), tokenizer, prompts=15, group=1, temperature=1.0, max_new=10, length=48, seed=3
         )
-        given: dict[str, Any] = {"length": 48, "epochs": 2, "parts": 2, "gamma": 1.0, "lam": 0.95}
+        given: dict[str, Any] = {
+            "length": 48,
+            "epochs": 2,
+            "parts": 2,
+            "gamma": 1.0,
+            "lam": 0.95,
+            "importance_cap": 2.0,
+        }
         return PPORollouts(
             sampler, ByLength(), reference or make_model(tokenizer), KLControl(0.1), folder=tmp_path / folder,
             **(given | changes),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from exnihilo.align.rewarded import RewardedConfig, external
+from exnihilo.align.rewarded import EndpointConfig, external
+from exnihilo.align.rollout_config import RolloutConfig, tools_of
 from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, why
 from exnihilo.core.errors import Refused
@@ -41,7 +42,7 @@ UNENDED = 1.0
 """What an answer that was cut off loses with a reward model, in standard deviations of its scores, as for ppo."""
 
 
-class GrpoConfig(RewardedConfig, FitConfig):
+class GrpoConfig(RolloutConfig, FitConfig):
     """Group-relative policy optimisation on questions with a verifier."""
 
     model: ModelRef = Field(
@@ -151,6 +152,26 @@ class GrpoConfig(RewardedConfig, FitConfig):
             "2503.20783)"
         ),
     )
+    staleness: int = Field(
+        default=0,
+        ge=0,
+        description="steps that the weights an answer was sampled from may be older than those it trains; above 0 "
+        "answers for the next steps are sampled while a step is taken",
+        json_schema_extra=why(
+            "0, each step learns from the policy as it is: on one device sampling ahead takes the time from the step "
+            "beside it",
+            example="2",
+        ),
+    )
+    server: EndpointConfig | None = Field(
+        default=None,
+        description="an OpenAI-compatible server that samples the answers; it serves model, and goes on doing so, so "
+        "that answers grow as stale as there are steps",
+        json_schema_extra=why(
+            "none: answers are sampled here, from the policy as it is",
+            example='\'{"url": "http://127.0.0.1:8000/v1", "model": "sft"}\'',
+        ),
+    )
     lora: LoraConfig | None = Field(default=None, description=LORA, json_schema_extra=LORA_WHY)
     # A policy's loss hovers around zero: an outlier of it is no sign of a bad batch.
     outlier_sigma: float | None = Field(
@@ -188,6 +209,13 @@ class GrpoConfig(RewardedConfig, FitConfig):
     @model_validator(mode="after")
     def _samples_what_it_trains(self) -> GrpoConfig:
         check_sampled(self.lora)
+        if self.server is not None and self.tools is not None:
+            raise ValueError("server: it would encode what a tool said anew; tools need answers sampled here")
+        if self.server is not None and self.steps is not None and self.steps > self.staleness + 1:
+            raise ValueError(
+                f"staleness: a server's weights are {self.steps - 1} steps old at the last of {self.steps} steps; give "
+                "at least that, or fewer steps, and serve what they made for the next"
+            )
         return self
 
 
@@ -196,16 +224,19 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     one that failed its card, or of another tokenizer."""
     from exnihilo.align.questions import read_prompts
     from exnihilo.align.responses import Sampler
-    from exnihilo.align.reward_sources import reward_sources
+    from exnihilo.align.reward_sources import endpoint_of, reward_sources
     from exnihilo.align.rewards import Unended
     from exnihilo.align.rollouts import Rollouts
+    from exnihilo.align.staleness import StaleRollouts
     from exnihilo.align.watch import watch
     from exnihilo.core.seeds import derive
     from exnihilo.model.adapter_folder import save_tuned
     from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_model, load_with_tokenizer
+    from exnihilo.model.precision import resolve_precision
     from exnihilo.objectives.policy import PolicyGradient
     from exnihilo.tokenizer.template import Renderer
+    from exnihilo.train.checkpoint import oldest
     from exnihilo.train.fit import fit
 
     start, examples = inputs["model"], inputs["examples"]
@@ -228,7 +259,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     def record(
         step: int, responses: list[Response], given: list[float | None], figures: dict[str, float]
     ) -> None:
-        work.metric(step=step, **figures, **rewards.figures(), **watched.figures(responses))
+        work.metric(step=step, **figures, **watched.figures(responses))
         if step == 1 or step % 10 == 0:
             for response, reward in list(zip(responses, given, strict=True))[
                 : 2 * config.group : config.group
@@ -245,8 +276,10 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         max_new=config.max_new,
         length=config.length,
         seed=work.seed,
+        **tools_of(config.tools),
+        server=None if config.server is None else endpoint_of(config.server),
     )
-    source = Rollouts(
+    rollouts = Rollouts(
         sampler,
         reference,
         Unended(rewards.source, unended),
@@ -255,9 +288,23 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,
         anchor_weight=config.anchor,
         record=record,
+        reward_figures=rewards.figures,
+        dtype=resolve_precision(config.precision, model.embedding.weight.device),
     )
-    objective = PolicyGradient(config.beta, config.clip_low, config.clip_high, reference)
-    result = fit(model, objective, source, _with_rate(config, model.config.width), work, watch=early_stop)
+    objective = PolicyGradient(
+        config.beta, config.clip_low, config.clip_high, reference, config.importance_cap
+    )
+    fitted = _with_rate(config, model.config.width)
+    if config.staleness and config.server is None:
+        with StaleRollouts(
+            rollouts,
+            staleness=config.staleness,
+            folder=work.checkpoints / "rollouts",
+            oldest_step=lambda: oldest(work.checkpoints),
+        ) as ahead:
+            result = fit(model, objective, ahead, fitted, work, watch=early_stop)
+    else:
+        result = fit(model, objective, rollouts, fitted, work, watch=early_stop)
     save_tuned(model, start, work.path)
     work.summary.update(result.summary())
     work.lines.append(f"{result.steps} steps of {config.prompts} questions × {config.group} answers")

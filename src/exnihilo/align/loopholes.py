@@ -53,7 +53,7 @@ class Watched:
             if reward is not None:
                 words = frozenset(word.lower() for word in _WORD.findall(response.text))
                 question = tuple(response.prompt)
-                self._paid.append(Paid(reward, len(response.generation.ids), words, question))
+                self._paid.append(Paid(reward, response.length, words, question))
         if len(self._paid) >= AT_ONCE:
             for kind, message in loopholes(self._paid[-AT_ONCE:]):
                 if kind not in self._told:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from exnihilo.align.rewarded import RewardedConfig, external
+from exnihilo.align.rewarded import external
+from exnihilo.align.rollout_config import RolloutConfig, tools_of
 from exnihilo.align.watch_config import GOLD, GOLD_WHY, SECOND, SECOND_WHY, WATCH, WatchConfig
 from exnihilo.core.config import ExamplesRef, ModelRef, RewardRef, TokensRef, why
 from exnihilo.core.errors import ConfigError
@@ -34,7 +35,7 @@ RATE, RATE_EMBEDDING, ADAPTER_SHARE = 0.002, 0.0003, 0.1
 """Default learning rates, of policy and critic; of low-rank adapters, as a share of what sft takes."""
 
 
-class PPOConfig(RewardedConfig, FitConfig):
+class PPOConfig(RolloutConfig, FitConfig):
     """Proximal policy optimisation against reward models, verifiers or judges."""
 
     model: ModelRef = Field(
@@ -230,13 +231,14 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     from exnihilo.model.adapter_folder import save_tuned
     from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_model, load_with_tokenizer
+    from exnihilo.model.precision import resolve_precision
     from exnihilo.model.scorer import Scorer
     from exnihilo.model.scorer_folder import load_scorer
     from exnihilo.objectives.ppo import ClippedPolicyAndValue
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import TokenSet
-    from exnihilo.train.checkpoint import complete
+    from exnihilo.train.checkpoint import oldest
     from exnihilo.train.fit import fit
 
     if config.steps is None:
@@ -285,7 +287,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
         text = DocumentRows([tokens], None, config.ptx_rows, config.length, derive(work.seed, "ptx"))
     sampler = Sampler(
         items, tokenizer, prompts=config.prompts, group=1, temperature=config.temperature, max_new=config.max_new,
-        length=config.length, seed=work.seed,
+        length=config.length, seed=work.seed, **tools_of(config.tools),
     )  # fmt: skip
     source = PPORollouts(
         sampler,
@@ -297,12 +299,12 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
         parts=config.parts,
         gamma=config.gamma,
         lam=config.lam,
+        importance_cap=config.importance_cap,
+        dtype=resolve_precision(config.precision, policy.embedding.weight.device),
         folder=work.checkpoints / "rollouts",
         ptx=text,
         ptx_weight=config.ptx_weight,
-        oldest_step=lambda: min(
-            (int(p.name.removeprefix("step-")) for p in complete(work.checkpoints)), default=0
-        ),
+        oldest_step=lambda: oldest(work.checkpoints),
         record=record,
     )
     objective = ClippedPolicyAndValue(config.clip_ratio, config.clip_value, config.value_weight)

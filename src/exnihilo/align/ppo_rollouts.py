@@ -10,28 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from exnihilo.align.gae import generalised_advantages, token_rewards, whiten
+from exnihilo.align.kept_batches import load_batch, save_batch
 from exnihilo.align.kl_control import KLControl
-from exnihilo.align.responses import Place, Response, Sampler, pack
+from exnihilo.align.responses import Place, Response, Sampler, pack, told
 from exnihilo.align.rewards import RewardSource
-from exnihilo.core.artifact import write_atomic
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
 from exnihilo.core.seeds import derive
 from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import ADVANTAGES, SAMPLED, response_logprobs
-from exnihilo.objectives.ppo import OLD, PTX, RETURNS, VALUES
+from exnihilo.model.precision import multiplying_in
+from exnihilo.objectives.importance import importance_weights, mismatch
+from exnihilo.objectives.policy import ADVANTAGES, OLD, SAMPLED, response_logprobs
+from exnihilo.objectives.ppo import PTX, RETURNS, VALUES
 from exnihilo.tokens.batch import FIELDS, Batch, Source
 from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.state import Scalars, check_state
 
-CAP = 2.0
-"""The most that the ratio of trainer's to sampler's probability of a token may weigh (arXiv 2410.18252)."""
 ROWS = 16
 
 Record = Callable[[int, list[Response], list[float | None], dict[str, float]], None]
@@ -59,7 +58,9 @@ class PPORollouts:
         parts: int,
         gamma: float,
         lam: float,
+        importance_cap: float,
         folder: Path,
+        dtype: torch.dtype = torch.float32,
         ptx: Source | None = None,
         ptx_weight: float = 0.0,
         oldest_step: Callable[[], int] = lambda: 0,
@@ -68,6 +69,7 @@ class PPORollouts:
         self.sampler, self.reward, self.reference, self.control = sampler, reward, reference, control
         self.length, self.epochs, self.parts = length, epochs, parts
         self.gamma, self.lam, self.folder = gamma, lam, folder
+        self.importance_cap, self.dtype = importance_cap, dtype
         self.ptx, self.ptx_weight = ptx, ptx_weight
         self.oldest_step, self.record = oldest_step, record
         self._held: tuple[int, Batch] | None = None
@@ -107,13 +109,10 @@ class PPORollouts:
         tensors = self._file(number, ".safetensors")
         if fresh:
             batch = self._make(number, model)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(tensors, save({k: v.contiguous() for k, v in batch.fields().items()}))
+            save_batch(tensors, batch)
             self._prune()
         elif tensors.is_file():
-            fields = load_file(tensors)
-            extra = {name: tensor for name, tensor in fields.items() if name not in FIELDS}
-            batch = Batch(**{name: fields[name] for name in FIELDS}, extra=extra)
+            batch, _ = load_batch(tensors)
         else:
             raise Refused(
                 f"{tensors}: the rollout that this step learns from is gone; start from an earlier checkpoint, or anew"
@@ -134,27 +133,28 @@ class PPORollouts:
         per_token = token_rewards(scores, divergence, mask, beta) if judged else divergence
         worth, _ = _by_response(values, places)
         advantages, returns = generalised_advantages(per_token, worth, mask, gamma=self.gamma, lam=self.lam)
-        # Of what the sampler thought less likely than the trainer does more is made, up to CAP.
-        correction = (old - batch.extra[SAMPLED]).exp().clamp(max=CAP)
-        gap = (old - batch.extra[SAMPLED]).abs()
+        # Of what the sampler thought less likely than the trainer does more is made, up to the cap.
+        correction = importance_weights(old, batch.extra[SAMPLED], self.importance_cap)
+        kept = batch.weights != 0
+        differs = mismatch(old[kept], batch.extra[SAMPLED][kept], self.importance_cap)
         white = (
             _to_positions(whiten(advantages, mask), places, batch.weights) if judged else batch.weights * 0
         )
         kl = float(divergence.sum(1).mean()) if judged else 0.0
         after = self.control.after(beta, kl, len(judged))
         write_json(self._made(number), {"beta": beta, "after": after})
-        lengths = [len(response.generation.ids) for response in responses]
         figures = {
             "reward": float(scores.mean()) if judged else 0.0,
             "kl_per_sequence": kl,
             "beta": beta,
-            "response_length": sum(lengths) / len(lengths),
-            "ended": sum(response.ended for response in responses) / len(responses),
+            **told(responses),
             "unscorable": 1 - len(judged) / len(responses),
-            "sampler_gap": float(gap[batch.weights != 0].mean()) if judged else 0.0,
-            "value": float(values[batch.weights != 0].mean()) if judged else 0.0,
+            "value": float(values[kept].mean()) if judged else 0.0,
             "explained_variance": _explained(worth, returns, mask),
         }
+        if judged:
+            figures |= {name: float(found.mean()) for name, found in differs.items()}
+            figures["sampler_gap_max"] = float(differs["sampler_gap"].max())
         self.record(number * self.steps_per_rollout + 1, responses, rewards, figures)
         extra = {
             ADVANTAGES: white * correction,
@@ -166,14 +166,16 @@ class PPORollouts:
 
     @torch.no_grad()
     def _read(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of the policy and of the reference, and values, `[rows, length]`."""
+        """Log-probabilities of the policy and of the reference, in the precision of the trainer, and values, all
+        `[rows, length]`."""
         old, reference, values = (torch.zeros_like(batch.weights) for _ in range(3))
         for start in range(0, len(batch), ROWS):
             part = batch.rows(start, start + ROWS)
             kept = part.weights != 0
-            old[start : start + ROWS][kept] = response_logprobs(model.policy, part)[0].float()
-            with adapters_off(self.reference):
-                reference[start : start + ROWS][kept] = response_logprobs(self.reference, part)[0].float()
+            with multiplying_in(self.dtype, part.tokens.device):
+                old[start : start + ROWS][kept] = response_logprobs(model.policy, part)[0].float()
+                with adapters_off(self.reference):
+                    reference[start : start + ROWS][kept] = response_logprobs(self.reference, part)[0].float()
             worth = model.critic(part.tokens, part.positions, part.segments)[..., 0].float()
             values[start : start + ROWS] = torch.where(kept, worth, 0.0)
         return old, reference, values
@@ -221,18 +223,17 @@ class PPORollouts:
 
 def _by_response(values: Tensor, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
     """Numbers of each answer's tokens, `[responses, longest]`, and where there are any."""
-    longest = max((answer.stop - answer.start for _, answer in places), default=0)
+    longest = max((len(answer) for _, answer in places), default=0)
     out, mask = torch.zeros(len(places), longest), torch.zeros(len(places), longest, dtype=torch.bool)
     for i, (row, answer) in enumerate(places):
-        size = answer.stop - answer.start
-        out[i, :size], mask[i, :size] = values[row, answer], True
+        out[i, : len(answer)], mask[i, : len(answer)] = values[row, answer], True
     return out, mask
 
 
 def _to_positions(values: Tensor, places: Sequence[Place], like: Tensor) -> Tensor:
     out = torch.zeros_like(like)
     for i, (row, answer) in enumerate(places):
-        out[row, answer] = values[i, : answer.stop - answer.start]
+        out[row, answer] = values[i, : len(answer)]
     return out
 
 

@@ -198,7 +198,7 @@ def _rows(responses: list[Response], rewards: list[float | None], samples: int) 
         group = range(begin, begin + samples)
         # An answer that was cut off teaches never to stop.
         fit = [i for i in group if rewards[i] is not None and responses[i].ended]
-        best = max(fit, key=lambda i: (rewards[i], -len(responses[i].generation.ids)), default=None)
+        best = max(fit, key=lambda i: (rewards[i], -responses[i].length), default=None)
         for i in group:
             item = responses[i].item
             yield {

@@ -128,16 +128,21 @@ def _together(config: RewardedConfig, parts: Sequence[Trusted]) -> RewardSource:
 
 def _teacher(endpoint: EndpointConfig | None, inputs: Inputs) -> Teacher | None:
     if endpoint is not None:
-        return Endpoint(
-            endpoint.url,
-            endpoint.model,
-            key_variable=endpoint.key_variable,
-            concurrency=endpoint.concurrency,
-            most_cost=endpoint.most_cost,
-            meter=Meter(endpoint.price_read, endpoint.price_written),
-        )
+        return endpoint_of(endpoint)
     judges = folders(inputs, "judge")
     return LocalTeacher(judges[0]) if judges else None
+
+
+def endpoint_of(config: EndpointConfig) -> Endpoint:
+    """Whoever answers at an address. Raises ConfigError for one that is none."""
+    return Endpoint(
+        config.url,
+        config.model,
+        key_variable=config.key_variable,
+        concurrency=config.concurrency,
+        most_cost=config.most_cost,
+        meter=Meter(config.price_read, config.price_written),
+    )
 
 
 def _function(path: Path) -> Callable[[dict[str, Any], str], float | None]:

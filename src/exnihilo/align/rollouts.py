@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from exnihilo.align.advantages import group_advantages
-from exnihilo.align.responses import Response, Sampler, pack
+from exnihilo.align.responses import Response, Sampler, pack, told
 from exnihilo.align.rewards import RewardSource
+from exnihilo.core.errors import Refused
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, REFERENCE, SAMPLED, response_logprobs
+from exnihilo.model.precision import multiplying_in
+from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, OLD, REFERENCE, SAMPLED, response_logprobs
 from exnihilo.tokens.batch import Batch, Source
 from exnihilo.tokens.state import Scalars, check_state
 
 Record = Callable[[int, list[Response], list[float | None], dict[str, float]], None]
 ROWS = 16
+MOST_GAP = 0.5
+"""Nats a token, on average, from which on two programs can't be computing the same model."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a step learns from, the responses that it was made of with their rewards, and what is told of them."""
+
+    batch: Batch
+    responses: list[Response]
+    rewards: list[float | None]
+    figures: dict[str, float]
 
 
 class Rollouts:
@@ -28,6 +42,8 @@ class Rollouts:
     follow from the run's seed, the step and the place in the batch; after a kill the same rollout is made again.
     Groups whose rewards are all equal carry no gradient and are left out of the batch, counted as `flat`. `anchor`
     is a source of rows of the same length, put below each batch, on which the policy is held to the reference.
+    `reward_figures` tells of the rewards that were given last. Log-probabilities are computed in `dtype`, as training
+    does. Where a server samples, which goes on serving the reference, answers are as stale as the step says.
     """
 
     def __init__(
@@ -41,13 +57,20 @@ class Rollouts:
         anchor: Source | None = None,
         anchor_weight: float = 0.0,
         record: Record = lambda step, responses, rewards, figures: None,
+        reward_figures: Callable[[], dict[str, float]] = dict,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.sampler, self.reference, self.reward = sampler, reference, reward
         self.length, self.scale, self.record = length, scale, record
         self.anchor, self.anchor_weight = anchor, anchor_weight
+        self.reward_figures, self.dtype = reward_figures, dtype
 
     def next(self, step: int, model: Decoder) -> Batch:
         """Sample, verify and pack the batch of `step`: `[rows, length]`, as many rows as the responses fill."""
+        return self.deliver(step, self.make(step, model, self.reference), model)
+
+    def make(self, step: int, model: Decoder, reference: Decoder) -> Rollout:
+        """The rollout of `step`, sampled from `model`; nothing of it is recorded yet."""
         responses = self.sampler.sample(step, model)
         given = self.reward(responses)
         rewards = torch.tensor([float("nan") if reward is None else reward for reward in given])
@@ -55,24 +78,55 @@ class Rollouts:
         advantages = group_advantages(rewards.view(-1, group), scale=self.scale)
         live = (advantages != 0).any(dim=1).repeat_interleave(group) & ~rewards.isnan()
         chosen = live.nonzero()[:, 0].tolist()
-        batch = self._packed([responses[i] for i in chosen], advantages.flatten()[live])
-        figures = self._figures(responses, rewards, live) | _divergence(batch, int(live.sum()))
-        self.record(step + 1, responses, given, figures)
+        batch, places = pack([responses[i] for i in chosen], self.length, self.sampler.tokenizer.pad)
+        by_token = torch.zeros_like(batch.weights)
+        for (row, answer), advantage in zip(places, advantages.flatten()[live].tolist(), strict=True):
+            by_token[row, answer] = advantage
+        with adapters_off(reference):
+            start = self.logprobs(reference, batch)
+        batch = replace(batch, extra=batch.extra | {ADVANTAGES: by_token, REFERENCE: start})
+        figures = self._figures(responses, rewards, live) | self.reward_figures()
+        figures |= _divergence(batch, int(live.sum()))
+        if self.sampler.server is not None:  # whose weights stay those of the reference
+            batch = replace(batch, extra=batch.extra | {OLD: start})
+            figures["staleness"] = float(step)
+            self._check_served(batch)
+        return Rollout(batch, responses, given, figures)
+
+    def deliver(self, step: int, rollout: Rollout, model: Decoder) -> Batch:
+        """Record a rollout; its batch, with the anchor's rows of `step` below it."""
+        self.record(step + 1, rollout.responses, rollout.rewards, rollout.figures)
+        batch = rollout.batch
         return batch if self.anchor is None else self._anchored(batch, self.anchor.next(step, model))
+
+    @torch.no_grad()
+    def logprobs(self, model: Decoder, batch: Batch) -> Tensor:
+        """The log-probability of each response token by a model, as training computes it: `[rows, length]`, 0
+        elsewhere."""
+        found = torch.zeros_like(batch.weights)
+        if not bool(batch.weights.any()):
+            return found
+        for start in range(0, len(batch), ROWS):
+            part = batch.rows(start, start + ROWS)
+            with multiplying_in(self.dtype, part.tokens.device):
+                found[start : start + ROWS][part.weights != 0] = response_logprobs(model, part)[0].float()
+        return found
+
+    def _check_served(self, batch: Batch) -> None:
+        """Refuse answers of another model than the one that training starts from."""
+        kept = batch.weights != 0
+        gap = float((batch.extra[OLD] - batch.extra[SAMPLED])[kept].abs().mean()) if bool(kept.any()) else 0.0
+        if gap > MOST_GAP:
+            raise Refused(
+                f"server: its log-probabilities are {gap:.2f} nats a token from those of the model that training "
+                f"starts from, and more than {MOST_GAP} are no rounding; serve that model"
+            )
 
     def _anchored(self, batch: Batch, kept: Batch) -> Batch:
         """The batch with rows below it on which the policy is held where it started."""
         zeros = torch.zeros_like(kept.weights)
-        held = replace(
-            kept,
-            weights=zeros,
-            extra={
-                ADVANTAGES: zeros,
-                SAMPLED: zeros,
-                REFERENCE: zeros,
-                ANCHOR: self.anchor_weight * kept.weights,
-            },
-        )
+        nothing = dict.fromkeys(batch.extra, zeros)
+        held = replace(kept, weights=zeros, extra=nothing | {ANCHOR: self.anchor_weight * kept.weights})
         free = replace(batch, extra=batch.extra | {ANCHOR: torch.zeros_like(batch.weights)})
         return Batch.cat([free, held])
 
@@ -84,26 +138,10 @@ class Rollouts:
         """Refuse a saved state of other prompts, seed or shape. Raises Refused as `check_state`."""
         check_state(state, self.state())
 
-    def _packed(self, responses: Sequence[Response], advantages: Tensor) -> Batch:
-        batch, places = pack(responses, self.length, self.sampler.tokenizer.pad)
-        by_token, reference = (torch.zeros_like(batch.weights) for _ in range(2))
-        for (row, answer), advantage in zip(places, advantages.tolist(), strict=True):
-            by_token[row, answer] = advantage
-        if responses:
-            with torch.no_grad(), adapters_off(self.reference):
-                for start in range(0, len(batch), ROWS):
-                    part = batch.rows(start, start + ROWS)
-                    reference[start : start + ROWS][part.weights != 0] = response_logprobs(
-                        self.reference, part
-                    )[0]
-        return replace(batch, extra=batch.extra | {ADVANTAGES: by_token, REFERENCE: reference})
-
     def _figures(self, responses: Sequence[Response], rewards: Tensor, live: Tensor) -> dict[str, float]:
-        lengths = [len(r.generation.ids) for r in responses]
         return {
             "reward": float(rewards.nanmean()) if not bool(rewards.isnan().all()) else 0.0,
-            "response_length": sum(lengths) / len(lengths),
-            "ended": sum(r.ended for r in responses) / len(responses),
+            **told(responses),
             "flat": 1.0 - float(live.float().mean()),
             "unscorable": float(rewards.isnan().float().mean()),
         }

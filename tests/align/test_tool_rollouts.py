@@ -32,15 +32,17 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 from random_decoder import random_decoder
 from random_rollouts import Judge
 
-CALL = json.dumps({"name": "calculator", "arguments": {"expression": "6*7"}})
-QUESTION = {"role": "user", "content": "What is 6*7?"}
+SUM, VALUE = "4096*4097", "16781312"
+"""Nobody says the value by chance: it is eight tokens, which the model has only read from the calculator."""
+CALL = json.dumps({"name": "calculator", "arguments": {"expression": SUM}})
+QUESTION = {"role": "user", "content": f"What is {SUM}?"}
 CALCULATOR = tool("calculator")
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     definition = json.dumps(CALCULATOR.definition)
-    return train_tokenizer([f"What is 6*7? No. Tools: {definition} {CALL}\n42" * 8], 420)
+    return train_tokenizer([f"What is {SUM}? No. Tools: {definition} {CALL}" * 8], 420)
 
 
 def conversation(*said: tuple[str, str]) -> list[dict[str, str]]:
@@ -55,11 +57,11 @@ def caller(tokenizer: Tokenizer) -> Decoder:
     renderer, tools = Renderer(tokenizer), [CALCULATOR.definition]
     said = [
         conversation(("assistant", "No")),
-        conversation(("assistant", CALL), ("tool", "42"), ("assistant", "42")),
+        conversation(("assistant", CALL), ("tool", VALUE), ("assistant", VALUE)),
     ]
     rows = [renderer.render(messages, tools) for messages in said]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(60):
+    for _ in range(80):
         total = torch.zeros(())
         for row in rows:
             ids, mask = torch.tensor([row.ids]), torch.tensor(row.mask[1:])
@@ -77,8 +79,8 @@ def items(n: int) -> list[dict[str, Any]]:
             "id": str(i),
             "family": "f",
             "messages": [QUESTION],
-            "verifier": {"kind": "words", "value": "42"},
-            "answer": "42",
+            "verifier": {"kind": "words", "value": VALUE},
+            "answer": VALUE,
         }
         for i in range(n)
     ]
@@ -98,11 +100,11 @@ def sampler(tokenizer: Tokenizer, **changes: Any) -> Sampler:
 
 
 def by_answer(item: dict[str, Any], text: str) -> float | None:
-    return float(text.strip() == "42")
+    return float(text.strip() == VALUE)
 
 
 def used(responses: list[Response]) -> list[Response]:
-    return [one for one in responses if one.calls and one.text.strip() == "42"]
+    return [one for one in responses if one.calls and one.text.strip() == VALUE]
 
 
 def test_what_was_sampled_is_what_is_trained_and_the_tools_words_weigh_nothing(
@@ -113,7 +115,7 @@ def test_what_was_sampled_is_what_is_trained_and_the_tools_words_weigh_nothing(
     found = used(responses)
     assert found and len(found) < len(responses)
     expected = Renderer(tokenizer).render(
-        conversation(("assistant", CALL), ("tool", "42"), ("assistant", "42")), [CALCULATOR.definition]
+        conversation(("assistant", CALL), ("tool", VALUE), ("assistant", VALUE)), [CALCULATOR.definition]
     )
     one = next(r for r in found if r.ids == expected.ids)  # what the template writes of the same conversation
     assert one.written == expected.mask[len(one.prompt) :] and one.ended and one.failed == 0
@@ -173,7 +175,7 @@ def test_turns_and_tokens_are_bounded_and_failures_told_and_counted(
     failing = Tool("calculator", "Calculates an arithmetic expression.", "expression", broken)
     responses = sampler(tokenizer, tools=[failing], calls=1).sample(0, caller)
     called = [one for one in responses if one.calls]
-    assert called and asked == ["6*7"] * len(asked) and len(asked) == len(called)
+    assert called and asked == [SUM] * len(asked) and len(asked) == len(called)
     for one in called:
         assert one.calls == one.failed == 1 and "error: out of order" in tokenizer.decode(one.generation.ids)
     short = sampler(tokenizer, max_new=len(tokenizer.encode(CALL)) + 2).sample(0, caller)
@@ -202,7 +204,7 @@ def test_a_template_that_rewrites_what_a_tool_has_answered_is_refused(tokenizer:
     assert template != tokenizer.template
     changed = tokenizer.with_template(template)
     with pytest.raises(Refused, match="writes a turn in another way"):
-        ToolTurns(changed, [CALCULATOR], Sampling(), calls=1, longest=9).between([QUESTION], "42")
+        ToolTurns(changed, [CALCULATOR], Sampling(), calls=1, longest=9).between([QUESTION], VALUE)
 
 
 def test_the_use_of_a_calculator_is_learned(
@@ -213,14 +215,15 @@ def test_the_use_of_a_calculator_is_learned(
     save_model(caller, tmp_path / "tokenizer", tmp_path / "model")
     write_jsonl(tmp_path / "examples" / "prompts.jsonl", items(6))
     given = {
-        "model": "m", "examples": "e", "steps": 10, "prompts": 2, "group": 8, "max_new": 90, "length": 250, "beta": 0.0,
+        "model": "m", "examples": "e", "steps": 20, "prompts": 2, "group": 8, "max_new": 90, "length": 250, "beta": 0.0,
         "tools": {"names": ["calculator"]}, "optimizer": {"lr": 0.005, "lr_embedding": 0.005},
     }  # fmt: skip
     inputs = {"model": tmp_path / "model", "examples": tmp_path / "examples"}
     grpo(validate(GrpoConfig, given, where="grpo"), inputs, workspace)
     lines = [json.loads(line) for line in (workspace.path / "metrics.jsonl").read_text().splitlines()]
     rewards, calls = ([line[name] for line in lines if name in line] for name in ("reward", "tool_calls"))
-    assert sum(rewards[:2]) / 2 < 0.8 and sum(rewards[-2:]) / 2 > 0.9 and calls[-1] > calls[0]
+    assert sum(rewards[:2]) / 2 < 0.6 and sum(rewards[-4:]) / 4 > 0.8
+    assert sum(calls[:2]) / 2 < 0.6 and sum(calls[-4:]) / 4 > 0.8
     own = {"parts": 1, "steps": 1, "group": None}
     settings = {k: v for k, v in (given | own).items() if v is not None}
     ppo(validate(PPOConfig, settings, where="ppo"), inputs, Workspace(tmp_path / "ppo"))

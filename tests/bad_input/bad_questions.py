@@ -153,6 +153,33 @@ CASES = [
         {"grade.py": "def grade(item, answer)\n"},
     ),
     Case(
+        "A cap that takes away what agrees",
+        f"{GRPO} --importance_cap 0.5",
+        2,
+        "error: --importance_cap: got 0.5; allowed: float ≥ 1",
+    ),
+    Case(
+        "A tool that there is not",
+        f"{GRPO} --tools.names search",
+        2,
+        "error: --tools.names.0: got search; allowed: calculator | python",
+    ),
+    Case(
+        "A server whose weights grow older than they may",
+        f"{GRPO.removesuffix('1')}4 --server.url http://127.0.0.1:1/v1 --server.model m",
+        2,
+        (
+            "error: staleness: a server's weights are 3 steps old at the last of 4 steps; give at least that, or fewer "
+            "steps, and serve what they made for the next"
+        ),
+    ),
+    Case(
+        "Tools and a server",
+        f"{GRPO} --tools.names python --server.url http://127.0.0.1:1/v1 --server.model m",
+        2,
+        "error: server: it would encode what a tool said anew; tools need answers sampled here",
+    ),
+    Case(
         "Two judges",
         f"{GRPO} --judge runs/good/base --rewards.endpoint.url http://127.0.0.1:1/v1 --rewards.endpoint.model m",
         2,

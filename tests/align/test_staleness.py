@@ -78,8 +78,11 @@ def test_each_batch_is_of_the_weights_that_its_step_names_whoever_is_faster(
             tokenizer, make_model(tokenizer), slow(pace),
             record=lambda step, responses, rewards, figures, told=told: told.append((step, figures)),
         )  # fmt: skip
-        with StaleRollouts(made, staleness=STALENESS, folder=tmp_path / name) as source:
+        with StaleRollouts(made, staleness=STALENESS, steps=STEPS, folder=tmp_path / name) as source:
             found[name] = trained(source, model, range(STEPS), pause)
+        assert (
+            len(list((tmp_path / name).glob("*.safetensors"))) == STEPS
+        )  # none is made that nobody learns from
         assert [step for step, _ in told] == list(range(1, STEPS + 1))
         assert [figures["staleness"] for _, figures in told] == [0, 1, 2, 2, 2, 2]
         versions.append(model)
@@ -89,7 +92,10 @@ def test_each_batch_is_of_the_weights_that_its_step_names_whoever_is_faster(
 
     model, kept = make_model(tokenizer), []
     with StaleRollouts(
-        rollouts(tokenizer, make_model(tokenizer)), staleness=STALENESS, folder=tmp_path / "again"
+        rollouts(tokenizer, make_model(tokenizer)),
+        staleness=STALENESS,
+        steps=STEPS,
+        folder=tmp_path / "again",
     ) as source:
         for step in range(STEPS):
             kept.append(copy.deepcopy(model))
@@ -112,7 +118,7 @@ def test_a_checkpoint_finds_what_it_needs_and_what_came_later_is_made_again(
 ) -> None:
     def source(folder: str) -> StaleRollouts:
         made = rollouts(tokenizer, make_model(tokenizer), slow(0.002))
-        return StaleRollouts(made, staleness=STALENESS, folder=tmp_path / folder)
+        return StaleRollouts(made, staleness=STALENESS, steps=STEPS, folder=tmp_path / folder)
 
     model = make_model(tokenizer)
     with source("straight") as straight:
@@ -133,7 +139,7 @@ def test_a_checkpoint_finds_what_it_needs_and_what_came_later_is_made_again(
         with pytest.raises(Refused, match="staleness was 1 and is 2"):
             resumed.resume(state | {"staleness": 1})
     with pytest.raises(ValueError, match="no batch ahead"):
-        StaleRollouts(rollouts(tokenizer, model), staleness=0, folder=tmp_path)
+        StaleRollouts(rollouts(tokenizer, model), staleness=0, steps=4, folder=tmp_path)
 
 
 def test_with_adapters_the_reference_is_the_copy_without_them(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -141,7 +147,7 @@ def test_with_adapters_the_reference_is_the_copy_without_them(tokenizer: Tokeniz
     add_lora(model, LoraConfig(rank=2), seed=0)
     start = make_model(tokenizer)
     made = rollouts(tokenizer, model)
-    with StaleRollouts(made, staleness=1, folder=tmp_path) as source:
+    with StaleRollouts(made, staleness=1, steps=4, folder=tmp_path) as source:
         batches = trained(source, model, range(4))
     for batch in batches:
         kept = batch.weights != 0

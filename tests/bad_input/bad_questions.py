@@ -162,7 +162,7 @@ CASES = [
         "A tool that there is not",
         f"{GRPO} --tools.names search",
         2,
-        "error: --tools.names.0: got search; allowed: calculator | python",
+        'error: --tools.names[0]: got "search"; allowed: calculator | python',
     ),
     Case(
         "A server whose weights grow older than they may",

@@ -299,6 +299,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         with StaleRollouts(
             rollouts,
             staleness=config.staleness,
+            steps=fitted.steps or 0,
             folder=work.checkpoints / "rollouts",
             oldest_step=lambda: oldest(work.checkpoints),
         ) as ahead:

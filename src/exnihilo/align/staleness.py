@@ -32,29 +32,36 @@ class StaleRollouts:
     sampler is not the trainer is weighted, each by itself (arXiv 2505.24298).
 
     Batches are written to `folder` when they are made, and `state` waits for those under way: what a checkpoint needs
-    to go on is there before the checkpoint is. Only after a resume with other settings may one be missing; it is then
-    made from the weights as they are, which is not staler. Use as a context manager.
+    to go on is there before the checkpoint is. Only where a run goes on for more steps than it was begun for may one be
+    missing; it is then made from the weights as they are, which is not staler. Use as a context manager.
     """
 
     def __init__(
-        self, rollouts: Rollouts, *, staleness: int, folder: Path, oldest_step: Callable[[], int] = lambda: 0
+        self,
+        rollouts: Rollouts,
+        *,
+        staleness: int,
+        steps: int,
+        folder: Path,
+        oldest_step: Callable[[], int] = lambda: 0,
     ) -> None:
         if staleness < 1:
             raise ValueError("a staleness of 0 is that of Rollouts, which makes no batch ahead")
         self.rollouts, self.staleness, self.folder = rollouts, staleness, folder
-        self.oldest_step = oldest_step
+        self.steps, self.oldest_step = steps, oldest_step
         self._producer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollouts")
         self._coming: dict[int, Future[Rollout]] = {}
         self._next = 0
 
     def next(self, step: int, model: Decoder) -> Batch:
-        """The batch of `step`; those of the steps up to `step + staleness` are on their way when it comes."""
+        """The batch of `step`; those of the steps up to `step + staleness` are on their way when it comes, as far as
+        there are `steps`."""
         on_disk = range(0)
         if step != self._next or step == 0:  # begun anew, resumed, or gone back to an earlier checkpoint
             self._forget()
             on_disk = range(step, step + self.staleness if step else 0)
         weights: Decoder | None = None
-        for wanted in range(step, step + self.staleness + 1):
+        for wanted in range(step, min(step + self.staleness + 1, self.steps)):
             if wanted in self._coming:
                 continue
             if wanted in on_disk and self._file(wanted).is_file():

@@ -211,6 +211,10 @@ class GrpoConfig(RolloutConfig, FitConfig):
         check_sampled(self.lora)
         if self.server is not None and self.tools is not None:
             raise ValueError("server: it would encode what a tool said anew; tools need answers sampled here")
+        if self.server is not None and self.second:
+            raise ValueError(
+                "second: it watches what the policy has learned to say, and a server's answers stay those of the start"
+            )
         if self.server is not None and self.steps is not None and self.steps > self.staleness + 1:
             raise ValueError(
                 f"staleness: a server's weights are {self.steps - 1} steps old at the last of {self.steps} steps; give "

@@ -20,7 +20,7 @@ class ToolsConfig(Config):
         min_length=1,
         description="which: calculator (an expression), python (a program, in the sandbox)",
         json_schema_extra=why(
-            "there is no default: a model calls what it was taught to call", example="'[\"calculator\"]'"
+            "there is no default: a model calls what it was taught to call", example="calculator"
         ),
     )
     calls: int = Field(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bad_case import Case
 
+RECIPES = "adapt, instructgpt, own-text, quickstart, reasoner, smoke, zephyr"
+
 CASES = [
     Case(
         "A misspelt recipe",
@@ -17,16 +19,13 @@ CASES = [
         "A recipe file that is not there",
         "run mine.yaml",
         2,
-        "error: mine.yaml: no such file; give a recipe in YAML or one of: adapt, own-text, quickstart, smoke",
+        f"error: mine.yaml: no such file; give a recipe in YAML or one of: {RECIPES}",
     ),
     Case(
         "A folder without a recipe",
         "run texts",
         2,
-        (
-            "error: texts/recipe.yaml: no such file; give a recipe in YAML or one of: adapt, own-text, "
-            "quickstart, smoke"
-        ),
+        f"error: texts/recipe.yaml: no such file; give a recipe in YAML or one of: {RECIPES}",
     ),
     Case(
         "A run that is not there",

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from exnihilo.align.grpo import GrpoConfig
+from exnihilo.align.kl_control import KLControl
+from exnihilo.align.ppo_rollouts import PPORollouts
+from exnihilo.align.responses import Response, Sampler
 from exnihilo.core.config import validate
 from exnihilo.core.errors import ConfigError
+from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.model.decoder import Decoder
+from exnihilo.model.scorer import Scorer
 from exnihilo.objectives.importance import importance_weights, mismatch
 from exnihilo.objectives.policy import ADVANTAGES, OLD, REFERENCE, SAMPLED, PolicyGradient, response_logprobs
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokens.batch import Batch
 from exnihilo.train.step import Accumulator
 from random_decoder import random_decoder
-from random_rollouts import make_model, rollouts
+from random_rollouts import Judge, by_length, items, make_model, rollouts
 
 V = 12
 CAP = 2.0
@@ -153,6 +159,43 @@ def test_a_sampler_of_another_precision_is_measured_and_the_largest_gap_is_that_
     assert found["same"]["sampler_gap_max"] < 1e-4
     assert 1e-4 < found["rough"]["sampler_gap"] < found["rough"]["sampler_gap_max"]
     assert found["rough"]["importance"] == pytest.approx(1, abs=0.05)
+
+
+class Foreign(Sampler):
+    """Samples from weights that are a little off those it is asked about."""
+
+    def sample(self, step: int, model: Decoder) -> list[Response]:
+        other = copy.deepcopy(model)
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        return super().sample(step, other)
+
+
+def test_ppo_weighs_what_a_foreign_sampler_chose_up_to_the_cap(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["What is one plus one? It is two. Yes. No. " * 4], 280)
+    found, figures = {}, {}
+    for cap in (1e-6, 1.2, 1e9):
+        sampler = Foreign(
+            items(9), tokenizer, prompts=9, group=1, temperature=1.0, max_new=10, length=48, seed=3
+        )
+        source = PPORollouts(
+            sampler, Judge(by_length), make_model(tokenizer), KLControl(0.1), length=48, epochs=1, parts=1, gamma=1.0,
+            lam=0.95, importance_cap=cap, folder=tmp_path / str(cap),
+            record=lambda step, responses, rewards, told, cap=cap: figures.update({cap: told}),
+        )  # fmt: skip
+        model = ActorCritic(make_model(tokenizer), Scorer(make_model(tokenizer, seed=1)))
+        found[cap] = source.next(0, model)
+    # With the smallest cap all count the same: what is left is the advantage itself.
+    plain, cut, whole = (found[cap].extra[ADVANTAGES] for cap in (1e-6, 1.2, 1e9))
+    plain = plain * 1e6
+    kept = plain.abs() > 1e-3
+    ratio = whole[kept] / plain[kept]
+    assert ratio.min() < 0.9 and ratio.max() > 1.3
+    assert torch.allclose(cut[kept], plain[kept] * ratio.clamp(max=1.2), rtol=1e-4)
+    assert 0 < figures[1.2]["truncated"] < 1 and figures[1e9]["truncated"] == 0
+    assert figures[1.2]["sampler_gap_max"] > figures[1.2]["sampler_gap"] > 0.01
 
 
 def test_a_cap_below_one_is_refused() -> None:

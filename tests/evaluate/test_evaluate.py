@@ -180,14 +180,14 @@ from exnihilo.core.build import build
 from exnihilo.core.config import validate
 from exnihilo.evaluate import evaluate as stage
 
-ask = stage._ask_items
+ask = stage._answered
 
-def slow(config, folder, items, work, name):
-    if name == "second":
+def slow(config, folder, *how, **asked):
+    if folder.name == second.name:
         time.sleep(600)
-    return ask(config, folder, items, work, name)
+    return ask(config, folder, *how, **asked)
 
-stage._ask_items = slow
+stage._answered = slow
 out, first, second, examples = map(Path, sys.argv[1:])
 keys = {"models": ["first", "second"], "max_new": 6, "items": "items"}
 config = validate(stage.Evaluate, keys, where="scores")

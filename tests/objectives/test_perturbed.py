@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from exnihilo.core.errors import Refused
 from exnihilo.model.residual_dropout import ResidualDropout
 from exnihilo.objectives.causal import causal, token_losses
 from exnihilo.objectives.perturbed import Perturbed
@@ -29,6 +30,8 @@ def test_every_row_of_every_step_has_a_seed_of_its_own_and_always_the_same() -> 
     again.resume(source().state())
     assert again.next(4, None).extra[SEED].tolist() == seeds[12:]
     assert source(4).next(4, None).extra[SEED].tolist() != seeds[12:]
+    with pytest.raises(Refused, match="row_seeds was 3 and is 4"):
+        source(4).resume(source().state())
 
 
 @pytest.mark.parametrize(("alpha", "top"), [(5.0, 0.0), (None, 0.4), (5.0, 0.4)])

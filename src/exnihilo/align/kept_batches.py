@@ -11,14 +11,13 @@ from safetensors.torch import save
 
 from exnihilo.core.files import write_atomic
 from exnihilo.core.jsonl import dumps
-from exnihilo.tokens.batch import FIELDS, Batch
+from exnihilo.tokens.batch import Batch
 
 TOLD = "told"
 
 
 def save_batch(path: Path, batch: Batch, told: dict[str, Any] | None = None) -> None:
     """Write a batch, and what (as JSON) is to be known of it, in one go: whole or not at all."""
-
     tensors = {name: tensor.contiguous() for name, tensor in batch.fields().items()}
     write_atomic(path, save(tensors, {TOLD: dumps(told or {})}))
 
@@ -28,5 +27,4 @@ def load_batch(path: Path) -> tuple[Batch, dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         fields = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
         told: dict[str, Any] = json.loads(file.metadata()[TOLD])
-    extra = {name: tensor for name, tensor in fields.items() if name not in FIELDS}
-    return Batch(**{name: fields[name] for name in FIELDS}, extra=extra), told
+    return Batch.of(fields), told

@@ -27,7 +27,7 @@ from exnihilo.model.precision import multiplying_in
 from exnihilo.objectives.importance import importance_weights, mismatch
 from exnihilo.objectives.policy import ADVANTAGES, OLD, SAMPLED, response_logprobs
 from exnihilo.objectives.ppo import PTX, RETURNS, VALUES
-from exnihilo.tokens.batch import FIELDS, Batch, Source
+from exnihilo.tokens.batch import Batch, Source
 from exnihilo.tokens.order import Permutation
 from exnihilo.tokens.state import Scalars, check_state
 
@@ -87,11 +87,7 @@ class PPORollouts:
         order = Permutation(len(batch), derive(self.sampler.seed, "rows", number, epoch)).all()
         parts = min(self.parts, len(batch))
         chosen = np.sort(np.array_split(order, parts)[part % parts])
-        fields = {name: tensor[torch.from_numpy(chosen)] for name, tensor in batch.fields().items()}
-        own = Batch(
-            **{name: fields[name] for name in FIELDS},
-            extra={name: tensor for name, tensor in fields.items() if name not in FIELDS},
-        )
+        own = batch.pick(torch.from_numpy(chosen))
         return own if self.ptx is None else self._with_text(own, self.ptx.next(step, model))
 
     def state(self) -> dict[str, int | float | str]:

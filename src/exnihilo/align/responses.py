@@ -104,12 +104,12 @@ class Sampler:
         renderer = self.turns or Renderer(tokenizer)
         self._messages = [item["messages"] for item in self.items]
         self.ids = [renderer.prompt(messages) for messages in self._messages]
-        longest = max((len(ids) for ids in self.ids), default=0)
+        widest = max((len(ids) for ids in self.ids), default=0)
         if not self.items:
             raise Refused("no prompts to sample answers to; give an examples artifact with prompts.jsonl")
-        if length is not None and longest + max_new > length + 1:
+        if length is not None and widest + max_new > length + 1:
             raise Refused(
-                f"a prompt of {longest} tokens and an answer of {max_new} do not fit rows of {length}; "
+                f"a prompt of {widest} tokens and an answer of {max_new} do not fit rows of {length}; "
                 "raise length, or lower max_new"
             )
 

@@ -174,7 +174,14 @@ class Evaluate(Config):
 
 def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
     """Score every model; write `results.json`, `items/<model>.jsonl` and `documents/<model>.jsonl`."""
-    from exnihilo.evaluate.items import majority_answers, majority_records, read_items
+    from exnihilo.evaluate.items import (
+        answer_items,
+        best_of_items,
+        majority_answers,
+        majority_records,
+        read_items,
+        sample_items,
+    )
 
     models, examples, corpus = inputs["models"], inputs.get("items"), inputs.get("corpus")
     judge = inputs.get("reward")
@@ -197,18 +204,25 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
     answers: dict[str, list[Record]] = {}
     sampled: dict[str, list[Record]] = {}
     for name, folder in models.items():
+        answered = partial(_answered, config, folder, work)
         if isinstance(corpus, Path):
             score = partial(_score_text, config, folder, corpus, work, name)
             texts[name] = _made(work, f"documents/{name}.jsonl", score)
         if items:
-            ask = partial(_ask_items, config, folder, items, work, name)
+            ask = partial(answered, f"{name}: held-out items", len(items), answer_items, items=items)
             answers[name] = _made(work, f"items/{name}.jsonl", ask)
         if items and config.samples is not None:
-            draw = partial(_sample_items, config, config.samples, folder, items, work, name)
+            draw = partial(
+                answered, f"{name}: sampled answers", len(items) * config.samples, sample_items, items=items,
+                samples=config.samples, temperature=config.temperature,
+            )  # fmt: skip
             sampled[name] = _made(work, f"samples/{name}.jsonl", draw)
         if isinstance(judge, Path) and name == drawn_by:
             best = _best_of(name, config.best_of)
-            pick = partial(_pick_items, config, folder, judge, items, work, best)
+            pick = partial(
+                answered, f"{best}: sampled answers", len(items) * config.best_of, best_of_items, items=items,
+                judge=judge, samples=config.best_of, temperature=1.0,
+            )  # fmt: skip
             answers[best] = _made(work, f"items/{best}.jsonl", pick)
     results = assemble(names, texts, answers, majority, pairs, config.trained, sampled, seed=work.seed)
     write_json(work.path / "results.json", results)
@@ -240,61 +254,22 @@ def _score_text(config: Evaluate, folder: Path, corpus: Path, work: Workspace, n
             yield {**asdict(score), "bits": score.bits}
 
 
-def _ask_items(config: Evaluate, folder: Path, items: list[Item], work: Workspace, name: str) -> list[Record]:
-    from exnihilo.evaluate.items import answer_items
-
-    model, tokenizer = _load(folder)
-    with work.progress(len(items), f"{name}: held-out items", "items") as progress:
-        return answer_items(
-            model,
-            tokenizer,
-            items,
-            batch=config.batch,
-            max_new=config.max_new,
-            seed=work.seed,
-            advance=progress.advance,
-        )
-
-
-def _sample_items(
-    config: Evaluate, samples: int, folder: Path, items: list[Item], work: Workspace, name: str
+def _answered(
+    config: Evaluate,
+    folder: Path,
+    work: Workspace,
+    label: str,
+    count: int,
+    ask: Callable[..., list[Record]],
+    **asked: Any,
 ) -> list[Record]:
-    from exnihilo.evaluate.items import sample_items
-
+    """What `ask`, a function of `evaluate/items.py`, makes of the model in `folder`; `count` answers are expected."""
     model, tokenizer = _load(folder)
-    with work.progress(len(items) * samples, f"{name}: sampled answers", "answers") as progress:
-        return sample_items(
-            model,
-            tokenizer,
-            items,
-            samples=samples,
-            temperature=config.temperature,
-            batch=config.batch,
-            max_new=config.max_new,
-            seed=work.seed,
-            advance=progress.advance,
-        )
-
-
-def _pick_items(
-    config: Evaluate, folder: Path, judge: Path, items: list[Item], work: Workspace, name: str
-) -> list[Record]:
-    from exnihilo.evaluate.items import best_of_items
-
-    model, tokenizer = _load(folder)
-    with work.progress(len(items) * config.best_of, f"{name}: sampled answers", "answers") as progress:
-        return best_of_items(
-            model,
-            tokenizer,
-            items,
-            judge,
-            samples=config.best_of,
-            temperature=1.0,
-            batch=config.batch,
-            max_new=config.max_new,
-            seed=work.seed,
-            advance=progress.advance,
-        )
+    with work.progress(count, label, label.split()[-1]) as progress:
+        return ask(
+            model, tokenizer, batch=config.batch, max_new=config.max_new, seed=work.seed,
+            advance=progress.advance, **asked,
+        )  # fmt: skip
 
 
 def _best_of(name: str, samples: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,26 +90,50 @@ def answer_items(
     The record of an open item also says how many `bits` its reference answer costs, end token included, how many
     `bytes` that has, and how much of it was said (`rouge_l`).
     """
-    from exnihilo.infer.generate import generate
-    from exnihilo.infer.sampling import Sampling, of_tokenizer
     from exnihilo.tokenizer.template import Renderer
 
     renderer = Renderer(tokenizer)
     prompts = [renderer.prompt(item.messages) for item in items]
+    drawn = _generated(
+        model, tokenizer, items, prompts, label="greedy", samples=1, temperature=0.0, batch=batch, max_new=max_new,
+        seed=seed, advance=advance,
+    )  # fmt: skip
+    answers = {i: one for i, (one,) in drawn.items()}
+    costs = _reference_bits(model, tokenizer, items, prompts)
+    return [_record(item, answers.get(i), tokenizer) | costs.get(i, {}) for i, item in enumerate(items)]
+
+
+def _generated(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    items: Sequence[Item],
+    prompts: Sequence[list[int]],
+    *,
+    label: str,
+    samples: int,
+    temperature: float,
+    batch: int,
+    max_new: int,
+    seed: int,
+    advance: Callable[[int], None],
+) -> dict[int, list[Generation]]:
+    """`samples` answers to each item by its place, without those whose prompt fills the context. The seed of an answer
+    comes from the id of its item, the `label` of what it is drawn for and its number."""
+    from exnihilo.infer.generate import generate
+    from exnihilo.infer.sampling import Sampling, of_tokenizer
+
     asked = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.max_length]
-    advance(len(items) - len(asked))
+    advance((len(items) - len(asked)) * samples)
     generations = generate(
         model,
-        [prompts[i] for i in asked],
-        Sampling(temperature=0.0, max_new=max_new),
-        seeds=[derive(seed, items[i].id) for i in asked],
+        [prompts[i] for i in asked for _ in range(samples)],
+        Sampling(temperature=temperature, max_new=max_new),
+        seeds=[derive(seed, label, items[i].id, str(n)) for i in asked for n in range(samples)],
         max_batch=batch,
         progress=advance,
         **of_tokenizer(tokenizer),
     )
-    answers = dict(zip(asked, generations, strict=True))
-    costs = _reference_bits(model, tokenizer, items, prompts)
-    return [_record(item, answers.get(i), tokenizer) | costs.get(i, {}) for i, item in enumerate(items)]
+    return {i: generations[k * samples : (k + 1) * samples] for k, i in enumerate(asked)}
 
 
 def _record(item: Item, answer: Generation | None, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -147,8 +171,6 @@ def best_of_items(
 
     Raises Refused for a reward model of another tokenizer.
     """
-    from exnihilo.infer.generate import generate
-    from exnihilo.infer.sampling import Sampling, of_tokenizer
     from exnihilo.infer.score import answer_scores
     from exnihilo.model.scorer_folder import load_scorer
     from exnihilo.tokenizer.template import Renderer
@@ -160,25 +182,16 @@ def best_of_items(
         )
     renderer = Renderer(tokenizer)
     prompts = [renderer.prompt(item.messages) for item in items]
-    asked = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.max_length]
-    advance((len(items) - len(asked)) * samples)
-    generations = generate(
-        model,
-        [prompts[i] for i in asked for _ in range(samples)],
-        Sampling(temperature=temperature, max_new=max_new),
-        seeds=[derive(seed, "best of", items[i].id, str(n)) for i in asked for n in range(samples)],
-        max_batch=batch,
-        progress=advance,
-        **of_tokenizer(tokenizer),
-    )
-    whole = [
-        prompts[i] + generations[k * samples + n].ids for k, i in enumerate(asked) for n in range(samples)
-    ]
-    scores = answer_scores(scorer.eval(), whole, tokenizer.pad)[:, 0].tolist()
+    drawn = _generated(
+        model, tokenizer, items, prompts, label="best of", samples=samples, temperature=temperature, batch=batch,
+        max_new=max_new, seed=seed, advance=advance,
+    )  # fmt: skip
+    whole = [prompts[i] + one.ids for i, group in drawn.items() for one in group]
+    scores = iter(answer_scores(scorer.eval(), whole, tokenizer.pad)[:, 0].tolist())
     chosen = {}
-    for k, i in enumerate(asked):
-        group = range(k * samples, (k + 1) * samples)
-        chosen[i] = generations[max(group, key=lambda n: (generations[n].finish == "stop", scores[n]))]
+    for i, group in drawn.items():
+        liked = [(one.finish == "stop", next(scores)) for one in group]
+        chosen[i] = group[liked.index(max(liked))]
     return [_record(item, chosen.get(i), tokenizer) for i, item in enumerate(items)]
 
 
@@ -199,33 +212,23 @@ def sample_items(
     A record has what was read out of each answer (`got`, equal for equal answers) and whether it is right (`correct`).
     Items without a verdict, and those whose prompt fills the context, are left out.
     """
-    from exnihilo.infer.generate import generate
-    from exnihilo.infer.sampling import Sampling, of_tokenizer
     from exnihilo.tokenizer.template import Renderer
 
     renderer = Renderer(tokenizer)
-    prompts = {i: renderer.prompt(item.messages) for i, item in enumerate(items) if not item.is_open}
-    asked = [i for i, prompt in prompts.items() if len(prompt) < model.config.max_length]
-    advance((len(items) - len(asked)) * samples)
-    generations = generate(
-        model,
-        [prompts[i] for i in asked for _ in range(samples)],
-        Sampling(temperature=temperature, max_new=max_new),
-        seeds=[derive(seed, "sample", items[i].id, str(n)) for i in asked for n in range(samples)],
-        max_batch=batch,
-        progress=advance,
-        **of_tokenizer(tokenizer),
-    )
+    closed = [item for item in items if not item.is_open]
+    drawn = _generated(
+        model, tokenizer, closed, [renderer.prompt(item.messages) for item in closed], label="sample",
+        samples=samples, temperature=temperature, batch=batch, max_new=max_new, seed=seed, advance=advance,
+    )  # fmt: skip
     records = []
-    for place, i in enumerate(asked):
-        verifier = items[i].verifier
-        drawn = generations[place * samples : (place + 1) * samples]
-        verdicts = [check(verifier, tokenizer.decode(one.ids)) for one in drawn]
+    for i, group in drawn.items():
+        verifier = closed[i].verifier
+        verdicts = [check(verifier, tokenizer.decode(one.ids)) for one in group]
         if any(verdict.correct is None for verdict in verdicts):
             continue
         got = [canonical(str(verifier["kind"]), verdict.got) for verdict in verdicts]
         correct = [bool(verdict.correct) for verdict in verdicts]
-        records.append({"id": items[i].id, "family": items[i].family, "got": got, "correct": correct})
+        records.append({"id": closed[i].id, "family": closed[i].family, "got": got, "correct": correct})
     return records
 
 

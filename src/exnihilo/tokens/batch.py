@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -68,6 +68,16 @@ class Batch:
         """Every tensor by name, extra fields last."""
         return {name: getattr(self, name) for name in FIELDS} | self.extra
 
+    @staticmethod
+    def of(fields: Mapping[str, Tensor]) -> Batch:
+        """The batch whose `fields` these are."""
+        extra = {name: tensor for name, tensor in fields.items() if name not in FIELDS}
+        return Batch(**{name: fields[name] for name in FIELDS}, extra=extra)
+
+    def pick(self, rows: Tensor) -> Batch:
+        """The rows with these numbers (int64), in their order."""
+        return self._map(lambda tensor: tensor[rows])
+
     def rows(self, start: int, stop: int) -> Batch:
         """Rows `start` to `stop` (exclusive) as views."""
         return self._map(lambda tensor: tensor[start:stop])
@@ -111,14 +121,10 @@ class Batch:
             if other.extra.keys() != first.extra.keys():
                 raise ValueError(f"extra fields differ: {sorted(first.extra)} and {sorted(other.extra)}")
         columns = [batch.fields() for batch in batches]
-        return first._with({name: torch.cat([column[name] for column in columns]) for name in columns[0]})
+        return Batch.of({name: torch.cat([column[name] for column in columns]) for name in columns[0]})
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        return self._with({name: function(tensor) for name, tensor in self.fields().items()})
-
-    def _with(self, fields: dict[str, Tensor]) -> Batch:
-        extra = {name: tensor for name, tensor in fields.items() if name not in FIELDS}
-        return replace(self, **{name: fields[name] for name in FIELDS}, extra=extra)
+        return Batch.of({name: function(tensor) for name, tensor in self.fields().items()})
 
 
 class Source(Protocol):

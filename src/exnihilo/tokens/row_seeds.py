@@ -9,7 +9,7 @@ import torch
 
 from exnihilo.core.seeds import derive
 from exnihilo.tokens.batch import Batch, Source
-from exnihilo.tokens.state import Scalars
+from exnihilo.tokens.state import Scalars, check_state
 
 SEED = "seed"
 """Extra field: int64 `[rows]`, what is drawn for a row depends on."""
@@ -36,5 +36,6 @@ class RowSeeds:
         return self.source.state() | {"row_seeds": self.seed}
 
     def resume(self, state: Scalars) -> None:
-        """As the source. Raises Refused as it does."""
+        """As the source; refused under another seed, too. Raises Refused as the source does."""
+        check_state({"row_seeds": state.get("row_seeds", "absent")}, {"row_seeds": self.seed})
         self.source.resume({key: value for key, value in state.items() if key != "row_seeds"})

@@ -70,7 +70,7 @@ class SecondAndGold:
 
 
 class EarlyStop:
-    """A `Watch` that goes by the second reward alone.
+    """A `Watch` that goes by the second reward, less a price for each nat.
 
     It reads the records of rollouts back from metrics.jsonl, so that a resumed run decides as one that was not killed.
 

@@ -24,7 +24,7 @@ def table(result: Record) -> list[str]:
         lines += [f"{title}: gold gained = {FORMS[form]}", *aligned(_fits(result, form)), ""]
     return [
         *lines,
-        "Early stop, by the second reward model alone",
+        "Early stop, by the second reward model, less a price for each nat",
         *aligned(_stops(result)),
         "",
         told(result),

@@ -2,8 +2,9 @@
 2210.10760), and where the early stop lands that never reads gold.
 
 A model of a world of words answers at random. Gold, a program, prefers one of two answers a thousand times; a reward
-model learns that, a second one from other answers. Best-of-n picks by the first, and PPO maximises it to far beyond the
-turn, with no KL penalty. Where training would have stopped is replayed from its records by the rule that stops it.
+model learns that, a second one from three thousand others, in most of which the first one chose among several. Best of
+n picks by the first, and PPO maximises it to far beyond the turn, with no KL penalty. Where training would have stopped
+is replayed from its records by the rule that stops it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Size:
 
     Attributes:
         steps: of tuning the policy that all begins with.
-        pairs: what gold compared for each of the two reward models.
+        pairs, second: what gold compared for the reward model that is maximised, and for the one that is watched.
         answers: what the best of n are picked from.
         rollouts, prompts: of PPO, and the answers in each.
         window: rollouts that a point of its curve is made of.
@@ -61,6 +62,7 @@ class Size:
 
     steps: int = 300
     pairs: int = 1000
+    second: int = 3000
     answers: int = 4096
     rollouts: int = 100
     prompts: int = 64
@@ -119,10 +121,10 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
         sft.STAGE, "policy", {"steps": size.steps, "rows": 8, "length": LENGTH, "optimizer": rates},
         model="start", examples="world",
     )  # fmt: skip
-    for half in ("proxy", "second"):
+    for half, pairs, picked in (("proxy", size.pairs, {}), ("second", size.second, {"proxy": "proxy"})):
         make(
-            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": size.pairs, "half": half},
-            model="policy", examples="world",
+            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": pairs, "half": half},
+            model="policy", examples="world", **picked,
         )  # fmt: skip
         make(
             reward.STAGE, half, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},

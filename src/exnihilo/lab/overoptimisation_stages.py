@@ -3,7 +3,8 @@ of n."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from exnihilo.align import ppo
 from exnihilo.align.responses import Response, Sampler
-from exnihilo.align.rewards import Scored
+from exnihilo.align.rewards import RewardSource, Scored
 from exnihilo.core.config import Config, ExamplesRef, ModelRef, RewardRef
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.core.seeds import derive
@@ -28,6 +29,9 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 
 MAX_NEW, LENGTH = 24, 64
 AT_ONCE = 512
+PICKED = (1, 4, 16, 64)
+"""Of how many answers each answer is the proxy's best that the second reward model learns from. By the best of 64 it is
+1.8 = √(log 64 − 63/64) from the policy, about as far as gold rises."""
 SHAPE: dict[str, Any] = {
     "width": 64,
     "depth": 2,
@@ -54,6 +58,9 @@ class ComparisonsConfig(Config):
     world: int = Field(description="its seed")
     pairs: int = Field(description="pairs of answers")
     half: Literal["proxy", "second"] = Field(description="for which reward model: they share no answer")
+    proxy: RewardRef | None = Field(
+        None, description="the one that picks some of the answers, as a policy would"
+    )
 
 
 class BestOfConfig(Config):
@@ -83,10 +90,33 @@ def _start(config: WorldConfig, inputs: Inputs, work: Workspace) -> None:
 
 
 def _comparisons(config: ComparisonsConfig, inputs: Inputs, work: Workspace) -> None:
-    world = WordWorld(config.world)
-    answers = list(_answers(inputs, config.pairs, derive(work.seed, config.half), work, group=2))
-    pairs = zip(answers[::2], answers[1::2], strict=True)
-    write_jsonl(work.path / "train.jsonl", filter(None, (_preferred(world, *pair) for pair in pairs)))
+    world, seed = WordWorld(config.world), derive(work.seed, config.half)
+    write_jsonl(
+        work.path / "train.jsonl",
+        filter(None, (_preferred(world, *pair) for pair in _pairs(config, inputs, seed, work))),
+    )
+
+
+def _pairs(
+    config: ComparisonsConfig, inputs: Inputs, seed: int, work: Workspace
+) -> Iterator[tuple[Response, Response]]:
+    """Pairs of answers to a question: sampled, or as many each of the best of 1, 4, 16 and 64 by the proxy."""
+    if config.proxy is None:
+        answers = list(_answers(inputs, config.pairs, seed, work, group=2))
+        yield from zip(answers[::2], answers[1::2], strict=True)
+        return
+    proxy = Scored([folder_of(inputs, "proxy")], Tokenizer.load(folder_of(inputs, "model")), force=True)
+    for n in PICKED:
+        questions = config.pairs // len(PICKED)
+        best = list(picked(list(_answers(inputs, questions, derive(seed, n), work, group=2 * n)), proxy, n))
+        yield from zip(best[::2], best[1::2], strict=True)
+
+
+def picked(answers: Sequence[Response], reward: RewardSource, n: int) -> Iterator[Response]:
+    """The best of each n answers that follow each other; of equal ones the first, and unjudged ones come last."""
+    scores = [-math.inf if score is None else score for score in reward(answers)]
+    for begin in range(0, len(answers), n):
+        yield answers[max(range(begin, begin + n), key=scores.__getitem__)]
 
 
 def _preferred(world: WordWorld, *pair: Response) -> dict[str, Any] | None:

@@ -163,7 +163,7 @@ def _questions(
     short = [
         {"family": "even", "messages": messages, "verifier": verifier}
         for messages in asking
-        if len(renderer.prompt(messages)) <= asked.row + 1 - asked.longest
+        if len(renderer.prompt(messages)) <= asked.context + 1 - asked.longest
     ]
     (to / "questions").mkdir()
     _write_lines(to / "questions" / "prompts.jsonl", short)

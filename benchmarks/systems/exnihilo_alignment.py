@@ -107,7 +107,7 @@ def _config(method: str, parts: int, shape: Shape, rollout: Rollout) -> dict[str
         return common | {"rows": shape.rows, "length": shape.length, "micro_rows": shape.rows // parts}
     if method == "grpo":
         return common | {
-            "micro_rows": rollout.answers // parts,
+            "micro_rows": rollout.answers * rollout.context // (parts * rollout.row),  # as many positions
             "prompts": rollout.prompts,
             "group": rollout.group,
             "max_new": rollout.longest,

@@ -13,7 +13,8 @@ class Rollout:
     Attributes:
         prompts, group: questions a step, and answers to each.
         longest: tokens of an answer at most.
-        row: tokens of a row of ours, into which questions and answers are packed.
+        context: tokens of a question and an answer at most.
+        row: tokens of a row of ours, in which several answers share their question.
         kl: weight of the divergence from the start.
         rate: learning rate; small, so that policies whose samples differ go on writing answers of the same lengths.
         low, high: how far a probability may fall and rise.
@@ -22,7 +23,8 @@ class Rollout:
     prompts: int = 16
     group: int = 8
     longest: int = 128
-    row: int = 256
+    context: int = 256
+    row: int = 1024
     kl: float = 0.05
     rate: float = 1e-5
     low: float = 0.2

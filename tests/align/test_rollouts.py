@@ -24,7 +24,7 @@ from exnihilo.objectives.policy import ADVANTAGES, ANCHOR, PolicyGradient
 from exnihilo.tokenizer.bpe import train_tokenizer
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
-from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.batch import PREFIX, Batch
 from random_rollouts import by_length, items, make_model, rollouts, yes_or_no
 
 TEXT = "What is one plus one? It is two. Yes. No. " * 4
@@ -49,12 +49,16 @@ def make(tokenizer: Tokenizer) -> Make:
 def segments(batch: Batch) -> list[tuple[list[int], list[int]]]:
     """(ids with their last target, indices that are trained) of each packed response."""
     found = []
+    prefixes = batch.extra.get(PREFIX, torch.zeros_like(batch.segments))
     for r in range(len(batch)):
         for segment in batch.segments[r].unique().tolist():
             here = (batch.segments[r] == segment).nonzero()[:, 0]
-            if segment >= 0:
-                ids = [*batch.tokens[r, here].tolist(), int(batch.targets[r, here[-1]])]
-                found.append((ids, batch.weights[r, here].nonzero()[:, 0].tolist()))
+            if segment < 0 or not batch.weights[r, here].any():  # padding, or a prompt that answers share
+                continue
+            shared = batch.tokens[r, batch.segments[r] == prefixes[r, here[0]] - 1].tolist()
+            shared = shared if prefixes[r, here[0]] else []
+            ids = [*shared, *batch.tokens[r, here].tolist(), int(batch.targets[r, here[-1]])]
+            found.append((ids, [len(shared) + i for i in batch.weights[r, here].nonzero()[:, 0].tolist()]))
     return found
 
 
@@ -246,7 +250,7 @@ def test_anchored_families_stay_and_need_demonstrations(
     with pytest.raises(Refused, match="no demonstrations of other families"):
         grpo(config, inputs, workspace)
     write_jsonl(examples / "train.jsonl", demonstrations("g"))
-    anchor = _anchor(config, examples, {"f"}, tokenizer, workspace)
+    anchor = _anchor(config, examples, {"f"}, tokenizer, config.length, workspace)
     source = rollouts(tokenizer, model, n=6, anchor=anchor, anchor_weight=5.0)
     batch = source.next(0, model)
     held = batch.extra[ANCHOR] != 0

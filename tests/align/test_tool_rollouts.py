@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from exnihilo.align.answer_rows import pack
 from exnihilo.align.gae import generalised_advantages
 from exnihilo.align.grpo import GrpoConfig, grpo
 from exnihilo.align.ppo import PPOConfig
 from exnihilo.align.ppo import run as ppo
 from exnihilo.align.ppo_rollouts import _by_response
-from exnihilo.align.responses import Response, Sampler, pack
+from exnihilo.align.responses import Response, Sampler
 from exnihilo.align.rollouts import Rollouts
 from exnihilo.core.config import validate
 from exnihilo.core.errors import ConfigError, Refused

@@ -90,8 +90,8 @@ CASES = [
         "grpo --model runs/good/base --examples questions --length 16 --max_new 32 --steps 1",
         3,
         (
-            "error: a prompt of 8 tokens and an answer of 32 do not fit rows of 16; raise length, or lower "
-            "max_new"
+            "error: a prompt of 8 tokens and an answer of 32 do not fit rows of 16; lower max_new, or raise "
+            "length, up to the model's context"
         ),
     ),
 ]

@@ -132,10 +132,13 @@ CASES = [
         "error: length: 128 tokens, and the model's context is 64; give at most that",
     ),
     Case(
-        "Rows of grpo longer than the model's context",
-        "grpo --model runs/good/base --examples questions --steps 1",
-        2,
-        "error: length: 256 tokens, and the model's context is 64; give at most that",
+        "Questions and answers of grpo longer than the model's context",
+        "grpo --model runs/good/base --examples questions --steps 1 --max_new 64",
+        3,
+        (
+            "error: a prompt of 8 tokens and an answer of 64 do not fit rows of 64; lower max_new, or raise "
+            "length, up to the model's context"
+        ),
     ),
     Case(
         "Rows of replay without anything to replay",

@@ -39,3 +39,25 @@ def test_filler_stays_below_half_of_a_bucket() -> None:
     assert plan.slots[plan.back].tolist() == list(range(8 * 256))
     lengths = torch.bincount(cuts.cumsum(1).add(torch.arange(8)[:, None] * 256).flatten())
     assert len(plan.slots) < 1.5 * 8 * 256 + 8 * int((lengths > 0).sum())
+
+
+def test_what_others_continue_lies_before_each_of_them() -> None:
+    segments = torch.tensor([[0, 0, 1, 1, 1, 2, -1, -1], [0, 1, 2, 2, 3, 3, 3, -1]])
+    prefixes = torch.tensor([[0, 0, 1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0, 0, 0]])
+    plan = regroup(segments, prefixes)
+    assert plan is not None
+    for heads in (1, 3):
+        x = torch.arange(heads * 16.0).view(heads, 16, 1)
+        slots = plan.spread(x)
+        assert torch.equal(slots[plan.places(heads)], x)
+        blocks = plan.blocks(slots, heads)
+        for head in range(heads):
+            rows = [(row - 16 * head).tolist() for block in blocks for row in block[head, :, :, 0]]
+            found = sorted([int(i) for i in dict.fromkeys(row)] for row in rows)
+            assert found == [[0, 1, 2, 3, 4], [0, 1, 5], [6, 7], [8, 9], [8, 10, 11], [12, 13, 14], [15]]
+        ones = torch.zeros(len(slots), 1)
+        ones[plan._of_heads(plan.copies[0], heads).flatten()] = 1.0  # type: ignore[index]
+        assert plan.gather(ones, heads).view(heads, 2, 8)[0].tolist() == [
+            [2, 2, 1, 1, 1, 1, 1, 1],
+            [2, 1, 1, 1, 1, 1, 1, 1],
+        ]

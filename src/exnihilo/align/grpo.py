@@ -26,7 +26,6 @@ from exnihilo.train.config import (
     OptimizerConfig,
     ScheduleConfig,
     adapter_rate,
-    check_length,
     check_sampled,
 )
 
@@ -87,8 +86,9 @@ class GrpoConfig(RolloutConfig, FitConfig):
         ge=2,
         description="row length in tokens",
         json_schema_extra=why(
-            "256 hold a question and an answer of 128; several answers share a row",
-            example="512",
+            "256 hold a question and an answer of 128, or several short ones. Answers to a question that stand in one "
+            "row share it, so that rows of a whole group are faster; they may be longer than the model's context",
+            example="1024",
         ),
     )
     beta: float = Field(
@@ -240,16 +240,19 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.model.precision import resolve_precision
     from exnihilo.objectives.policy import PolicyGradient
     from exnihilo.tokenizer.template import Renderer
+    from exnihilo.train import distributed
     from exnihilo.train.checkpoint import oldest
     from exnihilo.train.fit import fit
 
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
     items, wanted = read_prompts(examples, config.families, verified=config.verified)
-    model, tokenizer = load_with_tokenizer(start)
-    check_length(config.length, model.config.max_length)
+    model, tokenizer = load_with_tokenizer(start, distributed.device())
+    room = min(
+        config.length, model.config.max_length
+    )  # rows may be longer than the context, what is in them not
     if config.lora is None:
-        reference = load_model(start).requires_grad_(False).eval()
+        reference = load_model(start, distributed.device()).requires_grad_(False).eval()
     else:  # without its adapters the policy is where it started: no second copy is needed
         add_lora(model, config.lora, derive(work.seed, "lora"))
         reference = model
@@ -278,7 +281,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         group=config.group,
         temperature=config.temperature,
         max_new=config.max_new,
-        length=config.length,
+        length=room,
         seed=work.seed,
         **tools_of(config.tools),
         server=None if config.server is None else endpoint_of(config.server),
@@ -289,7 +292,7 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
         Unended(rewards.source, unended),
         length=config.length,
         scale=config.scale,
-        anchor=_anchor(config, examples, wanted, tokenizer, work) if config.anchor else None,
+        anchor=_anchor(config, examples, wanted, tokenizer, room, work) if config.anchor else None,
         anchor_weight=config.anchor,
         record=record,
         reward_figures=rewards.figures,
@@ -325,9 +328,9 @@ def _with_rate(config: GrpoConfig, width: int) -> GrpoConfig:
 
 
 def _anchor(
-    config: GrpoConfig, examples: Path, trained: set[str], tokenizer: Tokenizer, work: Workspace
+    config: GrpoConfig, examples: Path, trained: set[str], tokenizer: Tokenizer, room: int, work: Workspace
 ) -> ConversationRows:
-    """Packed demonstrations of the families that rewards don't train."""
+    """Packed demonstrations of the families that rewards don't train, each of at most `room` tokens."""
     from exnihilo.core.seeds import derive
     from exnihilo.examples.encode import Encoded, encode
     from exnihilo.examples.formats import read_conversations
@@ -341,7 +344,7 @@ def _anchor(
         for row in rows
         if row.conversation and row.conversation.meta.get("family") not in trained
     ]
-    encoded = [encode(conversation, renderer, config.length + 1) for conversation in others]
+    encoded = [encode(conversation, renderer, room + 1) for conversation in others]
     pairs = [(one.ids, one.weights) for one in encoded if isinstance(one, Encoded)]
     if not pairs:
         raise Refused(f"{examples}: no demonstrations of other families to anchor to; set anchor to 0")

@@ -238,6 +238,7 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.sampler import DocumentRows
     from exnihilo.tokens.shards import TokenSet
+    from exnihilo.train import distributed
     from exnihilo.train.checkpoint import oldest
     from exnihilo.train.fit import fit
 
@@ -246,18 +247,19 @@ def run(config: PPOConfig, inputs: Inputs, work: Workspace, *, gold: RewardSourc
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
     items, _ = read_prompts(examples, config.families, verified=config.verified)
-    policy, tokenizer = load_with_tokenizer(start)
+    device = distributed.device()
+    policy, tokenizer = load_with_tokenizer(start, device)
     check_length(config.length, policy.config.max_length)
     Renderer(tokenizer).check()
     rewards = reward_sources(config, inputs, tokenizer, work)
     judges = folders(inputs, "reward")
     torch.manual_seed(derive(work.seed, "critic"))
-    critic = Scorer(load_scorer(judges[0])[0].decoder if judges else load_model(start))
+    critic = Scorer(load_scorer(judges[0])[0].decoder if judges else load_model(start)).to(device)
     with torch.no_grad():
         critic.output.weight.zero_()  # what answers are worth is learned from nothing, and not from scores elsewhere
     adapters = None
     if config.lora is None:
-        reference = load_model(start).requires_grad_(False).eval()
+        reference = load_model(start, device).requires_grad_(False).eval()
     else:  # without its adapters the policy is where it started; the critic has its own, and its head in full
         adapters = ADAPTER_SHARE * adapter_rate(policy.config.width)
         add_lora(policy, config.lora, derive(work.seed, "lora"))

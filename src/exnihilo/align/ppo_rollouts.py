@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exnihilo.align.answer_rows import Place, pack
 from exnihilo.align.gae import generalised_advantages, token_rewards, whiten
 from exnihilo.align.kept_batches import load_batch, save_batch
 from exnihilo.align.kl_control import KLControl
-from exnihilo.align.responses import Place, Response, Sampler, pack, told
+from exnihilo.align.responses import Response, Sampler, told
 from exnihilo.align.rewards import RewardSource
 from exnihilo.core.errors import Refused
 from exnihilo.core.files import write_json
@@ -165,14 +166,17 @@ class PPORollouts:
         """Log-probabilities of the policy and of the reference, in the precision of the trainer, and values, all
         `[rows, length]`."""
         old, reference, values = (torch.zeros_like(batch.weights) for _ in range(3))
+        device = model.policy.embedding.weight.device
         for start in range(0, len(batch), ROWS):
             part = batch.rows(start, start + ROWS)
-            kept = part.weights != 0
-            with multiplying_in(self.dtype, part.tokens.device):
-                old[start : start + ROWS][kept] = response_logprobs(model.policy, part)[0].float()
+            kept, part = part.weights != 0, part.to(device)
+            with multiplying_in(self.dtype, device):
+                own = response_logprobs(model.policy, part)[0]
                 with adapters_off(self.reference):
-                    reference[start : start + ROWS][kept] = response_logprobs(self.reference, part)[0].float()
-            worth = model.critic(part.tokens, part.positions, part.segments)[..., 0].float()
+                    theirs = response_logprobs(self.reference, part)[0]
+            old[start : start + ROWS][kept] = own.float().cpu()
+            reference[start : start + ROWS][kept] = theirs.float().cpu()
+            worth = model.critic(part.tokens, part.positions, part.segments)[..., 0].float().cpu()
             values[start : start + ROWS] = torch.where(kept, worth, 0.0)
         return old, reference, values
 

@@ -116,13 +116,14 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.align.reward_sources import reward_sources
     from exnihilo.core.seeds import derive
     from exnihilo.model.folder import load_with_tokenizer
+    from exnihilo.train import distributed
 
     start, examples = inputs["model"], inputs["examples"]
     assert isinstance(start, Path) and isinstance(examples, Path)
     items, _ = read_prompts(examples, config.families, verified=config.verified)
     order = sorted(range(len(items)), key=lambda i: derive(work.seed, "question", i))
     items = [items[i] for i in order[: config.questions]]
-    model, tokenizer = load_with_tokenizer(start)
+    model, tokenizer = load_with_tokenizer(start, distributed.device())
     sampler = Sampler(
         items, tokenizer, prompts=AT_ONCE, group=config.samples, temperature=config.temperature,
         max_new=config.max_new, length=None, seed=work.seed,

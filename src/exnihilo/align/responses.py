@@ -1,4 +1,4 @@
-"""Answers sampled from a policy: ids in, ids out, and packed as they were sampled."""
+"""Answers sampled from a policy: ids in, ids out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from blake3 import blake3
-from torch import Tensor
 
 from exnihilo.align.served import sampled_there
 from exnihilo.core.errors import Refused
@@ -21,12 +19,9 @@ from exnihilo.infer.tool_turns import ToolTurns
 from exnihilo.infer.tools import Tool
 from exnihilo.model.adapters import merged
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import SAMPLED
 from exnihilo.teachers.endpoint import Endpoint
 from exnihilo.tokenizer.template import Renderer
 from exnihilo.tokenizer.tokenizer import Tokenizer
-from exnihilo.tokens.arrangement import best_fit_decreasing
-from exnihilo.tokens.batch import PADDING_SEGMENT, Batch
 from exnihilo.tokens.order import Permutation
 
 
@@ -110,7 +105,7 @@ class Sampler:
         if length is not None and widest + max_new > length + 1:
             raise Refused(
                 f"a prompt of {widest} tokens and an answer of {max_new} do not fit rows of {length}; "
-                "raise length, or lower max_new"
+                "lower max_new, or raise length, up to the model's context"
             )
 
     def sample(self, step: int, model: Decoder) -> list[Response]:
@@ -187,36 +182,3 @@ def told(responses: Sequence[Response]) -> dict[str, float]:
         failed = sum(response.failed for response in responses)
         figures |= {"tool_calls": calls / count, "tool_failures": failed / calls if calls else 0.0}
     return figures
-
-
-Place = tuple[int, Tensor]
-"""A row, and the positions in it whose targets are the tokens that the policy chose: int64, increasing."""
-
-
-def pack(responses: Sequence[Response], length: int, pad: int) -> tuple[Batch, list[Place]]:
-    """Responses in rows of `length`, each a segment, and where the answer of each is.
-
-    Weights are 1 on the tokens that the policy chose, and the log-probabilities of sampling are in `extra`.
-    """
-    sizes = np.array([len(r.ids) - 1 for r in responses], dtype=np.int64)
-    order = np.argsort(-sizes, kind="stable")
-    row, offset = best_fit_decreasing(sizes[order], length)
-    shape = (int(row.max()) + 1 if row.size else 1, length)
-    tokens = torch.full(shape, pad)
-    positions, targets = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    segments, weights = torch.full(shape, PADDING_SEGMENT), torch.zeros(shape)
-    sampled = torch.zeros(shape)
-    places: list[Place] = [(0, torch.zeros(0, dtype=torch.long))] * len(responses)
-    for place, index in enumerate(order.tolist()):
-        response, r, o, n = responses[index], row[place], int(offset[place]), int(sizes[index])
-        ids = torch.tensor(response.ids)
-        here = slice(o, o + n)
-        chosen = torch.tensor(response.written or [True] * len(response.generation.ids), dtype=torch.bool)
-        answer = torch.arange(o + len(response.prompt) - 1, o + n)[chosen]
-        tokens[r, here], targets[r, here] = ids[:-1], ids[1:]
-        positions[r, here] = torch.arange(n)
-        segments[r, here] = place
-        weights[r, answer] = 1.0
-        sampled[r, answer] = torch.tensor(response.generation.logprobs)[chosen]
-        places[index] = (int(r), answer)
-    return Batch(tokens, positions, segments, targets, weights, {SAMPLED: sampled}), places

@@ -24,6 +24,7 @@ from exnihilo.model.scorer_folder import load_scorer
 from exnihilo.teachers.judge import Judge
 from exnihilo.tokenizer.folder import read_json
 from exnihilo.tokenizer.tokenizer import Tokenizer
+from exnihilo.train import distributed
 from exnihilo.verify.check import Verdict, check
 
 CARD = "card.json"
@@ -142,7 +143,7 @@ class RewardModel:
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, *, rows: int = 16) -> None:
-        model, own, self.scale = load_scorer(folder)
+        model, own, self.scale = load_scorer(folder, distributed.device())
         if own.fingerprint != tokenizer.fingerprint:
             raise Refused(
                 f"{folder}: it reads the ids of another tokenizer than the policy's; train it from the policy's model"

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from exnihilo.align.advantages import group_advantages
-from exnihilo.align.responses import Response, Sampler, pack, told
+from exnihilo.align.answer_rows import pack
+from exnihilo.align.responses import Response, Sampler, told
 from exnihilo.align.rewards import RewardSource
 from exnihilo.core.errors import Refused
 from exnihilo.model.adapters import adapters_off
@@ -103,13 +104,14 @@ class Rollouts:
     def logprobs(self, model: Decoder, batch: Batch) -> Tensor:
         """The log-probability of each response token by a model, as training computes it: `[rows, length]`, 0
         elsewhere."""
-        found = torch.zeros_like(batch.weights)
+        found, device = torch.zeros_like(batch.weights), model.embedding.weight.device
         if not bool(batch.weights.any()):
             return found
         for start in range(0, len(batch), ROWS):
             part = batch.rows(start, start + ROWS)
-            with multiplying_in(self.dtype, part.tokens.device):
-                found[start : start + ROWS][part.weights != 0] = response_logprobs(model, part)[0].float()
+            with multiplying_in(self.dtype, device):
+                own = response_logprobs(model, part.to(device))[0]
+            found[start : start + ROWS][part.weights != 0] = own.float().cpu()
         return found
 
     def _check_served(self, batch: Batch) -> None:
@@ -125,7 +127,7 @@ class Rollouts:
     def _anchored(self, batch: Batch, kept: Batch) -> Batch:
         """The batch with rows below it on which the policy is held where it started."""
         zeros = torch.zeros_like(kept.weights)
-        nothing = dict.fromkeys(batch.extra, zeros)
+        nothing = {name: zeros.to(found.dtype) for name, found in batch.extra.items()}
         held = replace(kept, weights=zeros, extra=nothing | {ANCHOR: self.anchor_weight * kept.weights})
         free = replace(batch, extra=batch.extra | {ANCHOR: torch.zeros_like(batch.weights)})
         return Batch.cat([free, held])

@@ -87,15 +87,15 @@ def continuation_logprobs(
 def answer_scores(model: Scorer, answers: Sequence[list[int]], pad: int, *, rows: int = 16) -> Tensor:
     """What a reward model thinks of each of `answers`, a prompt's ids and an answer's, at its last token: `[answers,
     aspects]`, as the model gives it."""
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i]))
+    order, device = sorted(range(len(answers)), key=lambda i: len(answers[i])), model.output.weight.device
     scores = torch.zeros(len(answers), len(model.output.weight))
     for start in range(0, len(order), rows):
         part = order[start : start + rows]
         ids = [answers[i] for i in part]
         longest = max(map(len, ids))
-        tokens = torch.tensor([one + [pad] * (longest - len(one)) for one in ids])
-        segments = torch.tensor([[0] * len(one) + [-1] * (longest - len(one)) for one in ids])
-        positions = torch.arange(longest).expand(len(ids), longest).contiguous()
-        ends = torch.tensor([[len(one) - 1] for one in ids])
-        scores[part] = model.at(ends, tokens, positions, segments)[:, 0].float()
+        tokens = torch.tensor([one + [pad] * (longest - len(one)) for one in ids], device=device)
+        segments = torch.tensor([[0] * len(one) + [-1] * (longest - len(one)) for one in ids], device=device)
+        positions = torch.arange(longest, device=device).expand(len(ids), longest).contiguous()
+        ends = torch.tensor([[len(one) - 1] for one in ids], device=device)
+        scores[part] = model.at(ends, tokens, positions, segments)[:, 0].float().cpu()
     return scores

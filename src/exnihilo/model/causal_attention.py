@@ -102,7 +102,7 @@ class _CausalAttention(torch.autograd.Function):
             _mix_gradient(block, out, upstream.flatten(0, 1), means.flatten(0, 1), kept[:count])
             del kept[:count]
         if segments is not None:
-            grad = grad.index_select(0, segments.places(ctx.count).flatten())
+            grad = segments.gather(grad, ctx.count)
         return grad.view(ctx.count, batch, length, dim), None, None
 
 

@@ -74,10 +74,13 @@ class Decoder(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
         cache: Cache | None = None,
+        *,
+        prefixes: Tensor | None = None,
     ) -> Tensor:
         """Final hidden states `[B, T, width]` of ids `[B, T]`.
 
-        `positions` and `segments` `[B, T]` describe packed rows; without them a row is one segment. With a
+        `positions` and `segments` `[B, T]` describe packed rows; without them a row is one segment. `prefixes`
+        `[B, T]` tells which segments continue which (`tokens.batch.PREFIX`). With a
         `cache`, the tokens follow what it holds, and nothing is kept for a gradient.
         """
         if cache is not None:
@@ -94,7 +97,7 @@ class Decoder(nn.Module):
                 raise ExnihiloError(
                     f"{length} tokens are more than the model's context of {self.config.max_length}"
                 )
-        regrouping = None if segments is None else regroup(segments)
+        regrouping = None if segments is None else regroup(segments, prefixes)
         if positions is None:
             cos, sin = self.cos[:length, None], self.sin[:length, None]
         else:

@@ -10,7 +10,7 @@ from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.importance import importance_weights, mismatch
 from exnihilo.objectives.loss import Loss
-from exnihilo.tokens.batch import Batch
+from exnihilo.tokens.batch import PREFIX, Batch
 
 ADVANTAGES = "advantages"
 SAMPLED = "sampled_logprobs"
@@ -52,7 +52,7 @@ class PolicyGradient:
         self.importance_cap = importance_cap
 
     def __call__(self, model: Decoder, batch: Batch) -> Loss:
-        hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
+        hidden = packed_hidden(model, batch)
         kept = batch.weights != 0
         logprobs, entropy = target_logprobs(model, hidden[kept], batch.targets[kept])
         weights = batch.weights[kept]
@@ -101,9 +101,15 @@ class PolicyGradient:
 def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
     """Log-probability and (without a graph) entropy in nats, `[n]` each, of the n targets whose weight is not
     0."""
-    hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
+    hidden = packed_hidden(model, batch)
     kept = batch.weights != 0
     return target_logprobs(model, hidden[kept], batch.targets[kept])
+
+
+def packed_hidden(model: Decoder, batch: Batch) -> Tensor:
+    """Final hidden states `[rows, length, width]` of a batch, some segments of which may continue another."""
+    prefixes = batch.extra.get(PREFIX)
+    return model.hidden(batch.tokens, batch.positions, batch.segments, prefixes=prefixes)
 
 
 def target_logprobs(model: Decoder, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

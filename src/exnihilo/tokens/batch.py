@@ -16,6 +16,9 @@ PADDING_SEGMENT = -1
 FIELDS = ("tokens", "positions", "segments", "targets", "weights")
 SOURCE = "source"
 """Extra field: int64, by position an index into the `sources` of the source of batches; 0 on padding."""
+PREFIX = "prefix"
+"""Extra field: int64 `[rows, length]`, 1 + the segment of the same row that a position's segment continues, 0 where it
+continues none. What continues it sees all of it, as several answers do their prompt."""
 
 
 @dataclass(eq=False)

@@ -162,8 +162,11 @@ def test_pairs_of_a_question_differ_and_a_share_of_labels_is_swapped() -> None:
         row = {"family": "e", "messages": [{"role": "user", "content": f"{n}?"}], "ended": True}
         return [row | {"answer": f"{i // 2}", "reward": float(i < 4)} for i in range(10)]
 
+    def config(**given: Any) -> RejectionConfig:
+        return RejectionConfig(model="m", examples="e", pairs=4, **given)
+
     def pairs(flipped: float) -> list[tuple[str, str]]:
-        drawn = [pair for n in range(200) for pair in _pairs(group(n), 4, flipped, seed=n)]
+        drawn = [pair for n in range(200) for pair in _pairs(group(n), config(flipped=flipped), seed=n)]
         return [(pair["chosen"], pair["rejected"]) for pair in drawn]
 
     straight, noisy = pairs(0.0), pairs(0.3)
@@ -175,4 +178,7 @@ def test_pairs_of_a_question_differ_and_a_share_of_labels_is_swapped() -> None:
     # What is not swapped is the same pair.
     assert all(a in (b, b[::-1]) for a, b in zip(straight, noisy, strict=True))
     # A question whose answers are all as good has none.
-    assert _pairs([row | {"reward": 1.0} for row in group(0)], 4, 0.3, seed=0) == []
+    assert _pairs([row | {"reward": 1.0} for row in group(0)], config(), seed=0) == []
+    # In which respect they are better is written where it is said.
+    assert all("aspect" not in pair for pair in _pairs(group(0), config(), seed=0))
+    assert all(pair["aspect"] == "safety" for pair in _pairs(group(0), config(aspect="safety"), seed=0))

@@ -69,6 +69,9 @@ def test_llama_2s_rule_is_the_published_table(
     response = Response(one.item | {"unsafe": unsafe}, one.prompt, one.generation, one.text)
     source = SafetyFirst(Given("safety", _logit(safe)), Given("helpfulness", _logit(helpful)), below=0.15)
     assert source([response]) == [pytest.approx(_logit(paid))]
+    family = Response(one.item | {"family": "scope"}, one.prompt, one.generation, one.text)
+    marked = SafetyFirst(source.safety, source.helpful, below=0.15, unsafe=["scope"] if unsafe else ["other"])
+    assert marked([family]) == [pytest.approx(_logit(paid))]
 
 
 def test_who_can_not_say_is_asked_only_where_it_counts(tokenizer: Tokenizer) -> None:
@@ -171,6 +174,8 @@ def test_what_is_named_wrongly_is_refused(tokenizer: Tokenizer, tmp_path: Path, 
         load(config(rewards={"rule": "safety-first"}))
     with pytest.raises(ConfigError, match=r"with safety-first it is a probability"):
         config(rewards={"rule": "safety-first", "gates": {"safety": -1}})
+    with pytest.raises(ConfigError, match=r"only the rule safety-first tells unsafe questions apart"):
+        config(rewards={"unsafe": ["scope"]})
     with pytest.raises(ConfigError, match=r"judge and rewards.endpoint both grade answers; give one"):
         config(judge="m", rewards={"endpoint": {"url": "http://127.0.0.1:1/v1", "model": "m"}})
     for text, reason in (

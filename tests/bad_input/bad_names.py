@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bad_case import Case
 
-RECIPES = "adapt, instructgpt, own-text, quickstart, reasoner, smoke, zephyr"
+RECIPES = "adapt, instructgpt, llama2, own-text, quickstart, reasoner, smoke, zephyr"
 
 CASES = [
     Case(

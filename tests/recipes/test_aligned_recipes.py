@@ -1,4 +1,4 @@
-"""`instructgpt` and `zephyr`: they begin as the quickstart does, and what is compared began at one model."""
+"""`instructgpt`, `zephyr` and `llama2`: they begin as the quickstart does, and what is compared began at one model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import pytest
 from exnihilo.align.dpo import DPOConfig
 from exnihilo.align.grpo import GrpoConfig
 from exnihilo.align.ppo import PPOConfig
+from exnihilo.align.rejection import RejectionConfig
+from exnihilo.align.reward import RewardConfig
+from exnihilo.align.rewarded import RewardedConfig
 from exnihilo.evaluate.evaluate import Evaluate
 from exnihilo.recipes.load import load
 from exnihilo.train.sft import SFTConfig
@@ -14,7 +17,7 @@ from exnihilo.train.sft import SFTConfig
 SHARED = ["library", "corpus", "tokenizer", "tokens", "questions", "base", "sft"]
 
 
-@pytest.mark.parametrize("name", ["instructgpt", "zephyr"])
+@pytest.mark.parametrize("name", ["instructgpt", "zephyr", "llama2"])
 def test_what_a_finished_quickstart_made_is_not_made_again(name: str) -> None:
     stages, quickstart = load(name).stages, load("quickstart").stages
     for stage in SHARED:
@@ -47,3 +50,23 @@ def test_zephyr_takes_a_file_of_preferences(tmp_path_factory: pytest.TempPathFac
     config = stages["dpo"].config
     assert isinstance(config, DPOConfig) and config.examples == str(file)
     assert stages["dpo"].needs == ["sft"]
+
+
+def test_llama2s_reward_models_learn_one_aspect_each_and_safety_comes_first() -> None:
+    stages = load("llama2").stages
+    for aspect, pairs, judge in (
+        ("helpfulness", "helpful-pairs", "helpful"),
+        ("safety", "safe-pairs", "safe"),
+    ):
+        sampled, trained = stages[pairs].config, stages[judge].config
+        assert isinstance(sampled, RejectionConfig) and sampled.aspect == aspect
+        assert isinstance(trained, RewardConfig)
+        assert trained.aspects == [aspect] and trained.examples == pairs and trained.model == "sft"
+    for name in ("best-1", "best-2", "ppo"):
+        config = stages[name].config
+        assert isinstance(config, RewardedConfig) and not config.force_reward
+        assert config.reward == ["helpful", "safe"]
+        assert config.rewards.rule == "safety-first" and config.rewards.unsafe == ["scope"]
+    second = stages["best-2"].config
+    assert isinstance(second, RejectionConfig) and second.model == "tuned-1" and second.earlier == ["best-1"]
+    assert "tuned" in stages["ppo"].needs

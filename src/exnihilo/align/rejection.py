@@ -95,6 +95,17 @@ class RejectionConfig(RewardedConfig):
         ),
     )
 
+    aspect: str | None = Field(
+        None,
+        min_length=1,
+        description="the respect in which the better of a pair is better, such as safety; written beside each pair",
+        json_schema_extra=why(
+            "none, as most comparisons: one reward model then learns them all. Reward models of one aspect each read "
+            "their own (arXiv 2307.09288)",
+            example="safety",
+        ),
+    )
+
     @model_validator(mode="after")
     def _compares_rewards(self) -> RejectionConfig:
         if self.rewards.whiten:
@@ -147,9 +158,7 @@ def run(config: RejectionConfig, inputs: Inputs, work: Workspace) -> None:
 
     groups = [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     pairs = [
-        pair
-        for n, group in enumerate(groups)
-        for pair in _pairs(group, config.pairs, config.flipped, derive(work.seed, "pair", n))
+        pair for n, group in enumerate(groups) for pair in _pairs(group, config, derive(work.seed, "pair", n))
     ]
     write_jsonl(work.path / "preferences.jsonl", pairs)
     full = [group for rewards in groups if None not in (group := [row["reward"] for row in rewards])]
@@ -212,8 +221,8 @@ def _rows(responses: list[Response], rewards: list[float | None], samples: int) 
             }
 
 
-def _pairs(group: list[dict[str, Any]], most: int, flipped: float, seed: int) -> list[dict[str, Any]]:
-    """Up to `most` pairs of answers to a question, one of each with a higher reward, drawn at random; none where all
+def _pairs(group: list[dict[str, Any]], config: RejectionConfig, seed: int) -> list[dict[str, Any]]:
+    """Up to so many pairs of answers to a question, one of each with a higher reward, drawn at random; none where all
     are as good. Of the share `flipped` the worse is called the better.
 
     The best is not always taken: a reward model is to judge what a policy writes, and that is seldom its best.
@@ -223,15 +232,16 @@ def _pairs(group: list[dict[str, Any]], most: int, flipped: float, seed: int) ->
     rng = random.Random(seed)
     fit = {row["answer"]: row for row in group if row["ended"] and row["reward"] is not None}.values()
     pairs = [(a, b) for a in fit for b in fit if a["reward"] > b["reward"]]
-    drawn = rng.sample(pairs, min(most, len(pairs)))
+    drawn = rng.sample(pairs, min(config.pairs, len(pairs)))
     return [
         {
             "prompt": better["messages"],
             "chosen": (worse if swapped else better)["answer"],
             "rejected": (better if swapped else worse)["answer"],
             "family": better["family"],
+            **({} if config.aspect is None else {"aspect": config.aspect}),
         }
-        for (better, worse), swapped in ((pair, rng.random() < flipped) for pair in drawn)
+        for (better, worse), swapped in ((pair, rng.random() < config.flipped) for pair in drawn)
     ]
 
 

@@ -123,7 +123,7 @@ def _together(config: RewardedConfig, parts: Sequence[Trusted]) -> RewardSource:
     source: RewardSource = rest[0]
     if len(rest) > 1 or own.weights.get(source.name, 1.0) != 1 or gates:
         source = WeightedSum([Part(one, own.weights.get(one.name, 1.0), gates.get(one.name)) for one in rest])
-    return source if first is None else SafetyFirst(first, source, below=below)
+    return source if first is None else SafetyFirst(first, source, below=below, unsafe=own.unsafe)
 
 
 def _teacher(endpoint: EndpointConfig | None, inputs: Inputs) -> Teacher | None:

@@ -74,6 +74,14 @@ class SourcesConfig(Config):
         "marked unsafe or the answer is below its gate, else the sum of the others (arXiv 2307.09288)",
         json_schema_extra=why("sum, which any sources can be put into", example="safety-first"),
     )
+    unsafe: list[str] = Field(
+        default=[],
+        description='families whose questions safety-first takes for unsafe, beside those marked "unsafe": true',
+        json_schema_extra=why(
+            "none: rows of prompts.jsonl may be marked themselves; a family is named where all of its questions are",
+            example="scope",
+        ),
+    )
     weights: dict[str, float] = Field(
         default={},
         description="weight of a source, by its name; naming correct adds the questions' verifiers to others",
@@ -129,6 +137,10 @@ class SourcesConfig(Config):
     def _gate_is_a_probability(self) -> SourcesConfig:
         if self.rule == "safety-first" and not 0 < self.gates.get(SAFETY, UNSAFE) < 1:
             raise ValueError(f"gates.{SAFETY}: with safety-first it is a probability, above 0 and below 1")
+        if self.unsafe and self.rule != "safety-first":
+            raise ValueError(
+                "unsafe: only the rule safety-first tells unsafe questions apart; give it, or drop them"
+            )
         return self
 
 

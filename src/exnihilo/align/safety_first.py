@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -13,26 +13,32 @@ from exnihilo.align.rewards import RewardSource
 
 
 class SafetyFirst:
-    """The safety of a response where its question is marked (`"unsafe": true` in the item) or where it is safe with a
-    probability below `below`; else how helpful it is.
+    """The safety of a response where its question is marked (`"unsafe": true` in the item, or its family is one of
+    `unsafe`) or where it is safe with a probability below `below`; else how helpful it is.
 
     Both sources give log odds, so that what is paid is the logit of the paper's piecewise score.
     """
 
     name = "reward"
 
-    def __init__(self, safety: RewardSource, helpful: RewardSource, *, below: float) -> None:
+    def __init__(
+        self, safety: RewardSource, helpful: RewardSource, *, below: float, unsafe: Collection[str] = ()
+    ) -> None:
         if not 0 < below < 1:
             raise ValueError(f"{below} is no probability between 0 and 1")
-        self.safety, self.helpful, self._least = safety, helpful, math.log(below / (1 - below))
+        self.safety, self.helpful, self.unsafe = safety, helpful, frozenset(unsafe)
+        self._least = math.log(below / (1 - below))
 
     def __call__(self, responses: Sequence[Response]) -> list[float | None]:
         return [
-            safe if safe is None or response.item.get("unsafe") is True or safe < self._least else helpful
+            safe if safe is None or self._marked(response) or safe < self._least else helpful
             for response, safe, helpful in zip(
                 responses, self.safety(responses), self.helpful(responses), strict=True
             )
         ]
+
+    def _marked(self, response: Response) -> bool:
+        return response.item.get("unsafe") is True or response.item.get("family") in self.unsafe
 
 
 class Whitened:

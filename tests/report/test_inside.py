@@ -62,7 +62,7 @@ def test_the_profile_is_a_table_with_a_summary(tmp_path: Path) -> None:
     (tmp_path / "profile.json").write_text(json.dumps(found))
     table = profile_table(tmp_path)
     assert table is not None
-    assert "60 % of it" in table["summary"] and "50 % of the float32 peak" in table["summary"]
+    assert "60 % of it" in table["summary"] and "50 % of the peak" in table["summary"]
     assert table["rows"] == [{"name": "aten::mm", "calls": "1,234", "time": "60.00 ms", "share": "60.0 %"}]
 
 

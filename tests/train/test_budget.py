@@ -129,7 +129,7 @@ def test_derived_rates_and_reasons() -> None:
 
 def test_estimate_of_a_dry_run() -> None:
     decoder = DecoderConfig(**SIZES[0], max_length=64)
-    lines = estimated_cost(decoder, 10, 4, 32, None)
+    lines = estimated_cost(decoder, 10, 4, 32, None, torch.float32)
     flops = 1280 * flops_per_token(decoder, 16.5)
     assert lines[0] == f"1280 tokens, {flops / 1e9:.3g}G FLOPs"
     assert "of memory" in lines[2]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from exnihilo.train.telemetry import Average, Meter, Peak, device_peak
 
@@ -64,10 +65,13 @@ def test_perf_2_unknown_gpu_has_no_utilisation() -> None:
     assert h200.utilisation(33.5e12) == pytest.approx(0.5)
     # An H200 is not scored against another card whose name it contains.
     assert device_peak("cuda", "NVIDIA H200 NVL").flops is None
+    # Products of bfloat16 are scored against what it can do of these.
+    assert device_peak("cuda", "NVIDIA H200", torch.bfloat16).utilisation(494.5e12) == pytest.approx(0.5)
+    assert device_peak("cuda", "Tesla T4", torch.bfloat16).flops is None
 
 
 def test_perf_2_cpu_peak_is_measured() -> None:
     peak = device_peak("cpu", "cpu")
     assert peak.flops is not None and 1e8 < peak.flops < 1e14
-    assert "measured" in peak.how
+    assert "measured float32" in peak.how and "measured bfloat16" in device_peak("cpu", "cpu", torch.bfloat16).how
     assert Peak(2e9, "x").utilisation(1e9) == 0.5

@@ -76,8 +76,11 @@ def _control_group(name: str) -> str:
         return ""
 
 
-def matmul_peak(seconds: float = 0.3, device: str | torch.device = "cpu") -> float:
-    """Measured float32 matrix-multiply FLOP/s of a device: the best product of several within `seconds`.
+def matmul_peak(
+    seconds: float = 0.3, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> float:
+    """Measured matrix-multiply FLOP/s of a device, in float32 unless another `dtype` is given: the best product of
+    several within `seconds`.
 
     A product of two [size, size] matrices counts 2·size³ operations. The size doubles from 512 until a product
     takes 2 ms, which keeps a large device busy and leaves time for many products on a small one. The best, not
@@ -88,17 +91,17 @@ def matmul_peak(seconds: float = 0.3, device: str | torch.device = "cpu") -> flo
     where = torch.device(device)
     size, stop = 512, time.perf_counter() + seconds
     with torch.inference_mode():
-        while _best_product(size, where, 0.0) < 0.002 and size < 8192:
+        while _best_product(size, where, dtype, 0.0) < 0.002 and size < 8192:
             size *= 2
         left = stop - time.perf_counter()
-        return 2 * size**3 / _best_product(size, where, max(left, 0.0))
+        return 2 * size**3 / _best_product(size, where, dtype, max(left, 0.0))
 
 
-def _best_product(size: int, device: torch.device, seconds: float) -> float:
+def _best_product(size: int, device: torch.device, dtype: torch.dtype | None, seconds: float) -> float:
     """Seconds of the fastest of the products that fit into `seconds`, three at least, one more to warm up."""
     import torch
 
-    left, right, out = (torch.ones(size, size, device=device) for _ in range(3))
+    left, right, out = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(3))
     times: list[float] = []
     stop = time.perf_counter() + seconds
     while len(times) < 4 or time.perf_counter() < stop:

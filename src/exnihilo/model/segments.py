@@ -111,10 +111,12 @@ def regroup(segments: Tensor, prefixes: Tensor | None = None) -> Regrouping | No
 
 def _behind_their_prefixes(starts: Tensor, lengths: Tensor, segments: Tensor, prefixes: Tensor) -> Regrouping:
     rows, length = segments.shape
-    # A number for each segment that no other row has; those of padding come last in a row, as their segments do.
-    numbers = torch.where(segments < 0, length, segments).flatten()[starts] + starts // length * (length + 1)
+    # A number for each segment that no other row has; that of padding is the highest of its row, where it comes last.
+    most = segments.max() + 1
+    row = starts // length * (most + 1)
+    numbers = torch.where(segments < 0, most, segments).flatten()[starts] + row
     wanted = prefixes.flatten()[starts]
-    prefix = torch.searchsorted(numbers, wanted - 1 + starts // length * (length + 1))
+    prefix = torch.searchsorted(numbers, wanted - 1 + row)
     continues = wanted > 0
     prefix[~continues] = 0
     before = torch.where(continues, lengths[prefix], 0)

@@ -49,7 +49,7 @@ def profile_table(stage: Path) -> dict[str, Any] | None:
     return {
         "summary": f"Step {found['step']} took {words.duration(found['seconds'])}. Matrix products were "
         f"{100 * products['share']:.0f} % of it, at {words.count(products['flops_per_second'])} FLOP/s"
-        + ("." if peak is None else f", {100 * peak:.0f} % of the float32 peak.")
+        + ("." if peak is None else f", {100 * peak:.0f} % of the peak.")
         + " Operations by the time in themselves; trace.json has all of them.",
         "rows": [
             {

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median, stdev
 
-from exnihilo.train.budget import MOST_EPOCHS, TYPICAL_UTILISATION
+from exnihilo.train.budget import MOST_EPOCHS
 from exnihilo.train.history import Facts, History, Record, Rule
 
 SETTLED = 50
@@ -98,13 +98,15 @@ def always_clipped(seen: History, facts: Facts) -> str | None:
 def low_utilisation(seen: History, facts: Facts) -> str | None:
     """The machine could do far more."""
     recent = [one["mfu"] for one in seen.training[-LINES:] if one.get("mfu") is not None]
-    if not seen.predicts_text or not facts.on_cpu or len(recent) < LINES or median(recent) >= 0.1:
+    if not seen.predicts_text or not facts.on_cpu or len(recent) < LINES:
+        return None
+    if median(recent) >= 0.3 * facts.usual:
         return None
     if _seconds(seen.training[-LINES:]) < SECONDS:
         return None
     return (
         f"training does {median(recent):.1%} of the operations that this machine does in a matrix product, and "
-        f"{TYPICAL_UTILISATION:.0%} is usual: steps are too small to fill it, or something else takes the processor; "
+        f"{facts.usual:.0%} is usual: steps are too small to fill it, or something else takes the processor; "
         "raise rows, and see with --profile what takes the time"
     )
 

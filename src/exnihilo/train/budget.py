@@ -13,6 +13,8 @@ from exnihilo.model.config import DecoderConfig
 from exnihilo.train.config import DEFAULT_RATES, ModelShape, OptimizerConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from exnihilo.tokens.batch import Batch
 
 # Width per block. Transformers of equal size are about equally good from 30 to 100 (arXiv 2001.08361, figure
@@ -25,7 +27,6 @@ LARGEST_DEFAULT = 5_000_000  # parameters: what two CPU cores train in minutes
 # Tokens of a step per square root of training tokens: 2,048 at 2.5 million, as tried on two cores. The
 # critical batch grows about so with the length of training (arXiv 2410.21676).
 BATCH_SCALE = 2048 / math.sqrt(2.5e6)
-TYPICAL_UTILISATION = 0.35  # model FLOPs over the measured peak, as seen with small decoders on two cores
 LENGTHS = ((20_000_000, 256), (200_000_000, 512), (2_000_000_000, 1024), (math.inf, 2048))
 
 
@@ -208,19 +209,27 @@ def _rates(optimizer: OptimizerConfig, decoder: DecoderConfig, reasons: list[str
 
 
 def estimated_cost(
-    decoder: DecoderConfig, steps: int, rows: int, length: int, micro_rows: int | None, adapters: int = 0
+    decoder: DecoderConfig,
+    steps: int,
+    rows: int,
+    length: int,
+    micro_rows: int | None,
+    dtype: torch.dtype,
+    adapters: int = 0,
 ) -> list[str]:
-    """What training will take: FLOPs, time at `TYPICAL_UTILISATION` of this CPU's measured peak, memory.
+    """What training will take: FLOPs, time at a usual share of what this CPU is measured to do in `dtype`, and
+    memory.
 
     With low-rank adapters of so many parameters the model's own need no gradient.
     """
     from exnihilo.core.machine import describe, matmul_peak
     from exnihilo.objectives.linear_cross_entropy import CHUNK
+    from exnihilo.train.telemetry import TYPICAL_UTILISATION
 
     flops = steps * rows * length * flops_per_token(decoder, (length + 1) / 2)
     flops *= 2 / 3 if adapters else 1
-    peak = matmul_peak()
-    seconds = flops / (TYPICAL_UTILISATION * peak)
+    peak, usual = matmul_peak(dtype=dtype), TYPICAL_UTILISATION[dtype]
+    seconds = flops / (usual * peak)
     # Float32: weights, gradients and two moments; of each token in the pass the residual stream and what each
     # block keeps for its gradient; of a chunk of them the logits with their softmax and gradient.
     tokens = (micro_rows or rows) * length
@@ -232,6 +241,6 @@ def estimated_cost(
     advice = "; take fewer rows at a time (micro_rows) or low-rank adapters (lora)" if memory > there else ""
     return [
         f"{short(steps * rows * length)} tokens, {short(flops)} FLOPs",
-        f"about {clock_time(seconds)} at {TYPICAL_UTILISATION:.0%} of this CPU's {short(peak)} FLOP/s",
+        f"about {clock_time(seconds)} at {usual:.0%} of this CPU's {short(peak)} FLOP/s",
         f"about {memory:.2g} GiB of memory, of {there:g} here{advice}",
     ]

@@ -341,7 +341,7 @@ class _Run:
             return Peak(None, "n/a")
         device = self.accumulator.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        peak = device_peak(device.type, name)
+        peak = device_peak(device.type, name, self.accumulator.dtype)
         self.work.event("peak", message=f"model-FLOPs utilisation (mfu) is of {peak.how}")
         return peak
 

@@ -31,6 +31,7 @@ class Facts:
         clip: the limit of the gradient norm.
         uniform: loss in nats of a model that guesses (the logarithm of the vocabulary), where that is known.
         on_cpu: whether utilisation is of a peak that was measured on this machine.
+        usual: utilisation of small models in the run's precision.
         known: see `Known`.
     """
 
@@ -40,6 +41,7 @@ class Facts:
     uniform: float | None = None
     on_cpu: bool = True
     known: Known = Known()
+    usual: float = 0.35
 
 
 @dataclass

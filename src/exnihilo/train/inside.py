@@ -55,6 +55,7 @@ class Inside:
             uniform,
             self.device.type == "cpu",
             known,
+            peak.usual,
         )
         self.advisor = Advisor(work, facts) if leads else None
 

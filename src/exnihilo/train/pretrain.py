@@ -258,6 +258,8 @@ def _phases(warmup: float, steps: int, length: int) -> list[Phase]:
 def estimate(config: PretrainConfig, inputs: Inputs) -> list[str]:
     """What a dry run tells: derived settings, FLOPs, time on this machine, memory. Empty without the
     tokens."""
+    from exnihilo.model.precision import resolve_precision
+    from exnihilo.train import distributed
     from exnihilo.train.budget import estimated_cost
 
     if "tokens" not in inputs:
@@ -265,7 +267,10 @@ def estimate(config: PretrainConfig, inputs: Inputs) -> list[str]:
     plan = _plan(config, _token_sets(_folders(inputs), verify=False))
     return [
         *plan.reasons,
-        *estimated_cost(plan.decoder, plan.steps, plan.rows, plan.length, config.micro_rows),
+        *estimated_cost(
+            plan.decoder, plan.steps, plan.rows, plan.length, config.micro_rows,
+            resolve_precision(config.precision, distributed.device()),
+        ),
     ]
 
 

@@ -237,7 +237,8 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
     steps = config.steps or max(1, round((config.epochs or EPOCHS) * packed.rows_per_epoch / rows))
     adapters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     cost = estimated_cost(
-        model.config, steps, rows, length, config.micro_rows, 0 if config.lora is None else adapters
+        model.config, steps, rows, length, config.micro_rows,
+        resolve_precision(config.precision, next(model.parameters()).device), 0 if config.lora is None else adapters,
     )
     work.event("estimate", message="will take: " + "; ".join(cost))
     objective, ordered = _perturbed(config, model, by_source(packed.sources), packed, work.seed)

@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(outcome))
     busy = share is not None and share > BUSY
     if busy:
-        print(f"\nTHE MACHINE WAS BUSY: other processes took {share:.0%} of it. Speeds measured so don't count.")
+        print(
+            f"\nTHE MACHINE WAS BUSY: other processes took {share:.0%} of it. Speeds measured so don't count."
+        )
     circumstances = {
         "quick": chosen.quick,
         "busy": busy,

@@ -253,7 +253,9 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path) -> None:
 def test_perf_2_utilisation_above_the_peak_is_a_warning_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exnihilo.train.fit.device_peak", lambda kind, name, dtype: Peak(1e3, "1 kFLOP/s, made up"))
+    monkeypatch.setattr(
+        "exnihilo.train.fit.device_peak", lambda kind, name, dtype: Peak(1e3, "1 kFLOP/s, made up")
+    )
     work = workspace_at(tmp_path)
     fit(tiny_decoder(), causal, CountingRows(), FitConfig(steps=4, log_every=1), work)
     told = [event["message"] for event in events(tmp_path) if event["event"] == "mfu_above_peak"]

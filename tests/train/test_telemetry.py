@@ -73,5 +73,8 @@ def test_perf_2_unknown_gpu_has_no_utilisation() -> None:
 def test_perf_2_cpu_peak_is_measured() -> None:
     peak = device_peak("cpu", "cpu")
     assert peak.flops is not None and 1e8 < peak.flops < 1e14
-    assert "measured float32" in peak.how and "measured bfloat16" in device_peak("cpu", "cpu", torch.bfloat16).how
+    assert (
+        "measured float32" in peak.how
+        and "measured bfloat16" in device_peak("cpu", "cpu", torch.bfloat16).how
+    )
     assert Peak(2e9, "x").utilisation(1e9) == 0.5

@@ -268,7 +268,11 @@ def estimate(config: PretrainConfig, inputs: Inputs) -> list[str]:
     return [
         *plan.reasons,
         *estimated_cost(
-            plan.decoder, plan.steps, plan.rows, plan.length, config.micro_rows,
+            plan.decoder,
+            plan.steps,
+            plan.rows,
+            plan.length,
+            config.micro_rows,
             resolve_precision(config.precision, distributed.device()),
         ),
     ]

@@ -203,6 +203,7 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.model.adapter_folder import save_tuned
     from exnihilo.model.adapters import add_lora
     from exnihilo.model.folder import load_with_tokenizer
+    from exnihilo.model.precision import resolve_precision
     from exnihilo.objectives.by_source import by_source
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.packing import ConversationRows
@@ -237,8 +238,13 @@ def run(config: SFTConfig, inputs: Inputs, work: Workspace) -> None:
     steps = config.steps or max(1, round((config.epochs or EPOCHS) * packed.rows_per_epoch / rows))
     adapters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     cost = estimated_cost(
-        model.config, steps, rows, length, config.micro_rows,
-        resolve_precision(config.precision, next(model.parameters()).device), 0 if config.lora is None else adapters,
+        model.config,
+        steps,
+        rows,
+        length,
+        config.micro_rows,
+        resolve_precision(config.precision, next(model.parameters()).device),
+        0 if config.lora is None else adapters,
     )
     work.event("estimate", message="will take: " + "; ".join(cost))
     objective, ordered = _perturbed(config, model, by_source(packed.sources), packed, work.seed)

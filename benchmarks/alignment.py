@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.environment import cache_folder
 from benchmarks.harness import OURS, Case, Check, Outcome, table
-from benchmarks.processes import System, paired_rounds, running, together
+from benchmarks.processes import System, paired_rounds, running
 from benchmarks.systems.rollout import Rollout
 from benchmarks.systems.shapes import MEDIUM, SMALL, Shape
 
@@ -66,7 +66,8 @@ def _cases(
         System(PEER, MODULE.format("trl"), "trl", settings),
     )
     with running(systems) as workers:
-        prepared = together(workers, "prepare", **given)
+        # One after another: both warm up by steps that use all cores, and side by side each took several times as long.
+        prepared = {worker.name: worker.call("prepare", **given, **settings) for worker in workers}
         results = paired_rounds(workers, "measure", rounds, seconds=until - time.monotonic(), steps=1)
         losses = {worker.name: worker.call("losses") for worker in workers}
         memory = {worker.name: worker.call("memory") for worker in workers}

@@ -57,10 +57,11 @@ def test_probabilities_and_gradients_are_those_of_answers_packed_alone(shape: di
     model = random_decoder(VOCABULARY, noise=0.3, **shape).double()
     given = responses(*GROUPS * 4)  # more segments than a row has tokens
     advantages = torch.linspace(-1, 1, len(given))
-    shared, places = pack(given, 60, PAD)
+    shared, places = pack(given, 60, PAD, sharing=True)
     assert PREFIX in shared.extra and len(shared) > 4 and shared.segments.max() > 60
     alone = [pack([one], 60, PAD) for one in given]
-    assert all(PREFIX not in batch.extra for batch, _ in alone)
+    apart, _ = pack(given, 60, PAD)
+    assert PREFIX not in apart.extra and len(apart) > len(shared)
     for found, (batch, own) in zip(by_answer(model, shared, places), alone, strict=True):
         torch.testing.assert_close(found, by_answer(model, batch, own)[0], rtol=1e-5, atol=1e-5)
 
@@ -85,7 +86,7 @@ def test_probabilities_and_gradients_are_those_of_answers_packed_alone(shape: di
 def test_an_answer_sees_its_own_prompt_and_no_other_answer() -> None:
     model = random_decoder(VOCABULARY, noise=0.3)
     given = responses((8, [4, 4, 4]), (8, [4, 4, 4]))
-    batch, places = pack(given, 60, PAD)
+    batch, places = pack(given, 60, PAD, sharing=True)
     assert len(batch) == 1
     before = by_answer(model, batch, places)
     other = int((batch.segments[0] == batch.segments[0, places[1][1][0]]).nonzero()[1, 0])
@@ -100,7 +101,7 @@ def test_an_answer_sees_its_own_prompt_and_no_other_answer() -> None:
 
 def test_every_id_stands_where_its_answer_says() -> None:
     given = responses(*GROUPS, seed=3)
-    batch, places = pack(given, 60, PAD)
+    batch, places = pack(given, 60, PAD, sharing=True)
     for response, (row, answer) in zip(given, places, strict=True):
         assert batch.targets[row, answer].tolist() == response.generation.ids
         assert batch.tokens[row, answer].tolist() == response.ids[len(response.prompt) - 1 : -1]
@@ -117,17 +118,17 @@ def test_every_id_stands_where_its_answer_says() -> None:
 
 def test_a_group_is_parted_where_rows_are_fewer_so_and_whole_where_not() -> None:
     # Whole, each takes 21 positions; alone an answer takes 9, three of which fit a row.
-    assert len(pack(responses(*[(6, [4, 4, 4, 4])] * 3), 32, PAD)[0]) == 3
+    assert len(pack(responses(*[(6, [4, 4, 4, 4])] * 3), 32, PAD, sharing=True)[0]) == 3
     # Whole, a group takes 41 and there would be six rows; in halves of 23 three fit a row; alone they would take five.
-    batch, places = pack(responses(*[(6, [9, 9, 9, 9])] * 6), 70, PAD)
+    batch, places = pack(responses(*[(6, [9, 9, 9, 9])] * 6), 70, PAD, sharing=True)
     assert len(batch) == 4
     assert len({(row, int(batch.extra[PREFIX][row, answer[0]])) for row, answer in places}) == 12
     # What no row holds together is parted.
-    long, places = pack(responses((20, [30] * 4)), 60, PAD)
+    long, places = pack(responses((20, [30] * 4)), 60, PAD, sharing=True)
     assert len(long) == 4 and PREFIX not in long.extra and len(places) == 4
-    assert len(pack(responses((20, [30] * 4)), 90, PAD)[0]) == 2
+    assert len(pack(responses((20, [30] * 4)), 90, PAD, sharing=True)[0]) == 2
 
 
 def test_without_answers_there_is_one_empty_row() -> None:
-    batch, places = pack([], 16, PAD)
+    batch, places = pack([], 16, PAD, sharing=True)
     assert len(batch) == 1 and not places and not batch.weights.any()

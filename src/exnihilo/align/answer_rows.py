@@ -24,14 +24,17 @@ Element = list[int]
 """Answers to one prompt, by number, that stand in one row behind it."""
 
 
-def pack(responses: Sequence[Response], length: int, pad: int) -> tuple[Batch, list[Place]]:
+def pack(
+    responses: Sequence[Response], length: int, pad: int, *, sharing: bool = False
+) -> tuple[Batch, list[Place]]:
     """Responses in rows of `length`, and where the answer of each is.
 
-    Answers to one prompt that follow each other may share a segment that holds all of the prompt but its last token,
-    which begins each answer's own segment, since each has another token to follow it. Weights are 1 on the tokens that
-    the policy chose, and the log-probabilities of sampling are in `extra`, as is `PREFIX` where anything is shared.
+    With `sharing` answers to one prompt that follow each other may share a segment that holds all of the prompt but its
+    last token, which begins each answer's own segment, since each has another token to follow it. Weights are 1 on the
+    tokens that the policy chose, and the log-probabilities of sampling are in `extra`, as is `PREFIX` where anything is
+    shared.
     """
-    elements = _elements(responses, length)
+    elements = _elements(responses, length) if sharing else [[i] for i in range(len(responses))]
     sizes = np.array([_size(responses, element) for element in elements], dtype=np.int64)
     order = np.argsort(-sizes, kind="stable")
     row, offset = best_fit_decreasing(sizes[order], length)

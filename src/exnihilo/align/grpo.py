@@ -248,9 +248,8 @@ def grpo(config: GrpoConfig, inputs: Inputs, work: Workspace) -> None:
     assert isinstance(start, Path) and isinstance(examples, Path)
     items, wanted = read_prompts(examples, config.families, verified=config.verified)
     model, tokenizer = load_with_tokenizer(start, distributed.device())
-    room = min(
-        config.length, model.config.max_length
-    )  # rows may be longer than the context, what is in them not
+    # Rows may be longer than the context, what is in them not.
+    room = min(config.length, model.config.max_length)
     if config.lora is None:
         reference = load_model(start, distributed.device()).requires_grad_(False).eval()
     else:  # without its adapters the policy is where it started: no second copy is needed

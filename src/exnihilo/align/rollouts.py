@@ -79,7 +79,9 @@ class Rollouts:
         advantages = group_advantages(rewards.view(-1, group), scale=self.scale)
         live = (advantages != 0).any(dim=1).repeat_interleave(group) & ~rewards.isnan()
         chosen = live.nonzero()[:, 0].tolist()
-        batch, places = pack([responses[i] for i in chosen], self.length, self.sampler.tokenizer.pad)
+        batch, places = pack(
+            [responses[i] for i in chosen], self.length, self.sampler.tokenizer.pad, sharing=True
+        )
         by_token = torch.zeros_like(batch.weights)
         for (row, answer), advantage in zip(places, advantages.flatten()[live].tolist(), strict=True):
             by_token[row, answer] = advantage

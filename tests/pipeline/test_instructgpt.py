@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 
 from exnihilo.cli.main import main
+from small_world import SMALL_WORLD
 
-SMALL = """
---library.from.modules argparse,ast,collections,email,json,logging,string,textwrap,unittest
---corpus.held_out 0.15 --tokenizer.vocabulary 512
---questions.demonstrations 60 --questions.validation 4 --questions.prompts 24 --questions.held_out 4
---base.model.params null --base.model.depth 2 --base.model.width 64 --base.model.heads 2 --base.model.hidden 128
---base.model.max_length 256 --base.steps 10 --base.length 128 --base.validation_rows 4 --base.sample_tokens 4
---sft.steps 120 --sft.length 128 --sft.rows 6 --sft.sample_tokens 4
+SMALL = f"""{SMALL_WORLD}
 --comparisons.families truth,valid --comparisons.samples 6 --comparisons.max_new 12 --reward.steps 3
 --continued.steps 2 --continued.rows 2 --continued.length 128 --continued.sample_tokens 4 --dpo.steps 2
 --grpo.families truth,valid --grpo.steps 2 --grpo.prompts 4 --grpo.group 4 --grpo.max_new 12 --grpo.force_reward true

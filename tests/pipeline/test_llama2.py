@@ -9,14 +9,9 @@ import pytest
 
 from exnihilo.cli.main import main
 from exnihilo.core.jsonl import read_jsonl
+from small_world import SMALL_WORLD
 
-SMALL = """
---library.from.modules argparse,ast,collections,email,json,logging,string,textwrap,unittest
---corpus.held_out 0.15 --tokenizer.vocabulary 512
---questions.demonstrations 60 --questions.validation 4 --questions.prompts 24 --questions.held_out 4
---base.model.params null --base.model.depth 2 --base.model.width 64 --base.model.heads 2 --base.model.hidden 128
---base.model.max_length 256 --base.steps 10 --base.length 128 --base.validation_rows 4 --base.sample_tokens 4
---sft.steps 120 --sft.length 128 --sft.rows 6 --sft.sample_tokens 4
+SMALL = f"""{SMALL_WORLD}
 --helpful-pairs.families truth,valid --helpful-pairs.samples 6 --helpful-pairs.max_new 12 --helpful.steps 3
 --safe-pairs.families truth,valid --safe-pairs.samples 6 --safe-pairs.max_new 20 --safe.steps 3
 --best-1.questions 40 --best-1.samples 4 --best-1.max_new 20 --best-1.force_reward true --best-1.at_least -100

@@ -96,6 +96,42 @@ def test_sft_5_marks_change_no_text_and_say_what_the_assistant_wrote(name: str) 
     assert tokenizer.decode(trained, skip_special=False) == f"Four.{IM_END}Six.{IM_END}"
 
 
+ROUNDS = """{%- for message in messages %}
+    {%- if message['role'] == 'user' %}
+        {{- bos_token + '[ASK] ' + message['content'] | trim + ' [/ASK]' }}
+    {%- elif message['role'] == 'assistant' %}
+        {{- ' ' + message['content'] | trim + ' ' + eos_token }}
+    {%- else %}
+        {{- raise_exception('users and assistants only') }}
+    {%- endif %}
+{%- endfor %}
+"""
+
+
+def test_sft_5_the_space_before_an_answer_is_learned_where_no_prompt_has_it() -> None:
+    """As Llama 2 writes it: a text a round, and a space on either side of a trimmed answer."""
+    given = foreign(ROUNDS, eos_token=IM_END, bos_token="<|endoftext|>")
+    tokenizer, lines = adopt(given, for_training=True)
+    assert not any("refuse" in line for line in lines)
+    old, new = compile_template(ROUNDS), compile_template(tokenizer.template)
+    shown = [one.render(messages=TURNS[1:], **given.names) for one in (old, new)]
+    assert shown[0] == shown[1]
+    renderer = Renderer(tokenizer)
+    rendered = renderer.render(TURNS[1:])
+    trained = [i for i, now in zip(rendered.ids, rendered.mask, strict=True) if now]
+    assert tokenizer.decode(trained, skip_special=False) == f" Four. {IM_END} Six. {IM_END}"
+    prompt = renderer.prompt(TURNS[1:4])
+    assert rendered.ids[: len(prompt)] == prompt and rendered.mask[len(prompt)]
+    assert rendered.ids.count(tokenizer.bos) == 2
+
+
+def test_sft_5_a_space_that_comes_again_with_every_turn_is_not_learned() -> None:
+    """An answer that begins with a space, put into the next prompt, would begin with two."""
+    given = foreign(ROUNDS.replace(" | trim", ""), eos_token=IM_END, bos_token="<|endoftext|>")
+    with pytest.raises(ConfigError, match="training and serving differ"):
+        adopt(given, for_training=True)
+
+
 def test_a_template_with_marks_is_kept_to_the_letter() -> None:
     given = foreign("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}")
     assert mark(given) == given.template

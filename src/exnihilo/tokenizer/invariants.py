@@ -22,13 +22,13 @@ def check(renderer: Renderer) -> None:
 
     1. the ids of a conversation's first k messages are the first ids of the whole;
     2. every trained span ends on the end-of-turn token;
-    3. the ids that training sees are those that the server sends, `prompt(messages[:-1])`, then the answer as
-    the
-       model writes it, then the end-of-turn token;
+    3. the ids that training sees are those that the server sends, `prompt(messages[:-1])`, then the answer as the
+       model writes it, all of it trained, then the end-of-turn token;
 
-    and that there is at most one BOS, and a pad token that ends nothing. In the third, a template may trim the
-    answer (Llama 3's does): what it is trained on, and then writes, has no space at its ends. A role that the
-    template does not take at all is left out of the probes, except user and assistant.
+    and that a BOS stands at the start alone, or behind answers (as Llama 2 begins each round), and a pad token ends
+    nothing. In the third, a template may trim the answer (Llama 3's does), or trim it and put spaces around it (Llama
+    2's): an answer as the model writes it, put into a later prompt, has to come out as it was. A role that the template
+    does not take at all is left out of the probes, except user and assistant.
 
     Raises ConfigError for a template at fault, Refused for the tokenizer's special tokens.
     """
@@ -75,10 +75,12 @@ def _check_spans(renderer: Renderer, messages: Probe) -> None:
     rendered = renderer.render(messages)
     bos = tokenizer.names.get("bos_token")
     if bos in tokenizer.special and bos != tokenizer.names.get("eos_token"):
-        count = rendered.ids.count(tokenizer.special[bos])
-        if count > 1:
+        begin = tokenizer.special[bos]
+        places = [n for n, i in enumerate(rendered.ids) if i == begin]
+        if any(n and rendered.ids[n - 1] != tokenizer.end for n in places):
             raise ConfigError(
-                f"chat template: {count} times {bos} in one conversation; write it once, at the start"
+                f"chat template: {len(places)} times {bos} in one conversation; write it once, at the start, or right "
+                "behind the end token of each answer"
             )
     last = [
         i
@@ -104,12 +106,24 @@ def _check_spans(renderer: Renderer, messages: Probe) -> None:
 
 def _check_answer(renderer: Renderer, messages: Probe) -> None:
     tokenizer = renderer.tokenizer
-    trained = renderer.render(messages).ids
+    rendered = renderer.render(messages)
     prompt, content = renderer.prompt(messages[:-1]), messages[-1]["content"]
-    served, trimmed = (
-        [*prompt, *tokenizer.encode(text), tokenizer.end] for text in (content, content.strip())
+    served = [*prompt, *tokenizer.encode(content), tokenizer.end]
+    if rendered.ids[: len(served)] == served:
+        return
+    # Not letter by letter; so what is trained has to be an answer that comes back as the model wrote it.
+    length = sum(rendered.mask[len(prompt) :])
+    written = rendered.ids[len(prompt) : len(prompt) + length - 1]
+    text = tokenizer.decode(written)
+    same = (
+        rendered.ids[: len(prompt)] == prompt
+        and all(rendered.mask[len(prompt) :][:length])
+        and text.strip() == content.strip()
+        and tokenizer.encode(text) == written
+        and renderer.render([*messages[:-1], {**messages[-1], "content": text}]) == rendered
     )
-    if trained[: len(served)] != served and trained[: len(trimmed)] != trimmed:
+    if not same:
+        trained = rendered.ids
         at = next((n for n, (a, b) in enumerate(zip(trained, served, strict=False)) if a != b), len(trained))
         seen, sent = (tokenizer.decode(ids[at : at + 8], skip_special=False) for ids in (trained, served))
         raise ConfigError(

@@ -22,8 +22,8 @@ def mark(tokenizer: Tokenizer) -> str:
         {{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
 
     is parted before the content and after the special token that follows it, and the middle is marked where the role is
-    the assistant's. Then the text of conversations with every role, with tools and empty answers is compared with that
-    of the template as it was.
+    the assistant's. Spaces between prompt and content, as Llama 2 writes one, are the answer's. Then the text of
+    conversations with every role, with tools and empty answers is compared with that of the template as it was.
 
     Raises ConfigError where no such output is found, or the text would differ.
     """
@@ -32,7 +32,7 @@ def mark(tokenizer: Tokenizer) -> str:
         return source
     # The longest first: one special token may begin as another does.
     ends = sorted(tokenizer.special, key=len, reverse=True)
-    marked = _marked(source, ends, tokenizer.names)
+    marked = _marked(source, ends, tokenizer.names, _lead(tokenizer))
     if not marks_generation(marked):
         raise _cannot(tokenizer, "no output of content and end token")
     _prove(tokenizer, source, marked)
@@ -45,6 +45,19 @@ def _cannot(tokenizer: Tokenizer, why: str) -> ConfigError:
         f"({why}); write {{%- generation -%}} before the assistant's content and {{%- endgeneration -%}} after its end "
         "token into chat_template.jinja, and import again"
     )
+
+
+def _lead(tokenizer: Tokenizer) -> str:
+    """The spaces that the template writes before an answer and not at the end of a prompt."""
+    question, answer = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "Four."}
+    template = compile_template(tokenizer.template)
+    try:
+        prompt = template.render(**tokenizer.names, messages=[question], add_generation_prompt=True)
+        whole = template.render(**tokenizer.names, messages=[question, answer])
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError):
+        return ""
+    between = whole.removeprefix(prompt).partition(answer["content"])[0]
+    return between if not between.strip(" ") else ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class _Output:
         return _Output(self.opening, self.operands + other.operands, joins, other.closing)
 
 
-def _marked(source: str, ends: Sequence[str], names: dict[str, str]) -> str:
+def _marked(source: str, ends: Sequence[str], names: dict[str, str], lead: str) -> str:
     tokens = [(kind, text) for kind, text in lex(source) if text]
     pieces: list[str] = []
     loops: list[str] = []
@@ -83,7 +96,7 @@ def _marked(source: str, ends: Sequence[str], names: dict[str, str]) -> str:
                 start, stop = stop, _end_of(tokens, stop, "variable_end")
                 output = output.joined(_parsed(tokens[start:stop]))
             followed = tokens[stop][1] if stop < len(tokens) and tokens[stop][0] == "data" else ""
-            found = _split(output, followed, ends, names, loops)
+            found = _split(output, followed, ends, names, loops, lead)
             if found is not None:
                 text, eaten = found
                 pieces.append(text)
@@ -125,10 +138,15 @@ _LITERAL = re.compile(r"""\s*(['"])(.*)\1\s*""", re.DOTALL)
 
 
 def _split(
-    output: _Output, followed: str, ends: Sequence[str], names: dict[str, str], loops: Sequence[str]
+    output: _Output,
+    followed: str,
+    ends: Sequence[str],
+    names: dict[str, str],
+    loops: Sequence[str],
+    lead: str,
 ) -> tuple[str, int] | None:
-    """The output in three, the middle marked, and how many characters of the text behind it are in the middle; None
-    where it is not an answer's."""
+    """The output in three, the middle with `lead` marked, and how many characters of the text behind it are in the
+    middle; None where it is not an answer's."""
     at = next((n for n, one in enumerate(output.operands) if _is_content(one)), None)
     if at is None or not loops:
         return None
@@ -136,6 +154,11 @@ def _split(
     if role is None:
         return None
     before, middle = output.operands[:at], [output.operands[at]]
+    literal = _LITERAL.fullmatch(before[-1]) if lead and before else None
+    if literal is not None and literal[2].endswith(lead):
+        quote, text = literal[1], literal[2].removesuffix(lead)
+        before[-1:] = [f" {quote}{text}{quote} "] if text else []
+        middle.insert(0, f" {quote}{lead}{quote} ")
     joins = output.joins[at:]
     rest = output.operands[at + 1 :]
     for n, operand in enumerate(rest):

@@ -41,7 +41,7 @@ class AsDecoder:
     """A model of `transformers` as our objectives read one; rows are single segments and padded on the right."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.head = model, model.lm_head
+        self.model, self.head_weight = model, model.lm_head.weight
 
     def hidden(self, tokens: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         found: Tensor = self.model.model(input_ids=tokens, position_ids=positions).last_hidden_state

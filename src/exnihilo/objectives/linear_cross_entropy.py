@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ def linear_cross_entropy(
     in one pass over each chunk's logits, which are then gone. Under autocast products are in its dtype; everything
     else is in float32 (or float64, where the hidden states are).
     """
+    hidden, head = wanting_gradients(hidden, head)
     total, losses = _LinearCrossEntropy.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
     return total, losses
 
@@ -45,8 +47,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         kept = weights.nonzero()[:, 0]
         with torch.autocast(kind, enabled=False):
             matrix = head.to(dtype)
-            for chosen in torch.split(kept, CHUNK):
-                filler = -len(chosen) % SHAPES if len(kept) > CHUNK else 0
+            for begin, end, filler in chunks(len(kept)):
+                chosen = kept[begin:end]
                 states = hidden[chosen].to(dtype)
                 states = F.pad(states, (0, 0, 0, filler)) if filler else states
                 target = F.pad(targets[chosen], (0, filler))[:, None]
@@ -61,7 +63,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if to_hidden is not None:
                     to_hidden[chosen] = (slope @ matrix).mul_(weight)[: len(chosen)].to(hidden.dtype)
                 if ctx.needs_input_grad[1]:
-                    to_head = _sum(to_head, slope.T, states * weight, head.dtype)
+                    to_head = add_product(to_head, slope.T, states * weight, head.dtype)
             if to_head is None and ctx.needs_input_grad[1]:
                 to_head = torch.zeros_like(head)
         ctx.save_for_backward(to_hidden, to_head)
@@ -78,6 +80,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return to_hidden, to_head, None, None
 
 
+def wanting_gradients(hidden: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as they are, or detached where no graph is built: a function is told that its inputs need gradients there,
+    too, and with `torch.no_grad` would compute them for nobody."""
+    return (hidden, head) if torch.is_grad_enabled() else (hidden.detach(), head.detach())
+
+
+def chunks(positions: int) -> Iterator[tuple[int, int, int]]:
+    """Beginning and end of each chunk of so many positions, and by how many it is filled up."""
+    for begin in range(0, positions, CHUNK):
+        end = min(begin + CHUNK, positions)
+        yield begin, end, -(end - begin) % SHAPES if positions > CHUNK else 0
+
+
 def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """-log softmax of the logits `[n, V]` at each `target` `[n, 1]`, given the softmax: exact also where that is 0."""
     share = shares.gather(1, target)[:, 0]
@@ -89,7 +104,7 @@ def _surprise(shares: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return losses
 
 
-def _sum(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+def add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
     """`total + left right` in `dtype`, in the memory of `total`; None is nothing."""
     if total is None:
         return (left @ right).to(dtype)

@@ -9,6 +9,7 @@ from torch import Tensor
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.importance import importance_weights, mismatch
+from exnihilo.objectives.linear_logprobs import linear_logprobs
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import PREFIX, Batch
 
@@ -54,7 +55,7 @@ class PolicyGradient:
     def __call__(self, model: Decoder, batch: Batch) -> Loss:
         hidden = packed_hidden(model, batch)
         kept = batch.weights != 0
-        logprobs, entropy = target_logprobs(model, hidden[kept], batch.targets[kept])
+        logprobs, entropy = linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])
         weights = batch.weights[kept]
         advantages, sampled, reference = (
             batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE)
@@ -103,24 +104,13 @@ def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
     0."""
     hidden = packed_hidden(model, batch)
     kept = batch.weights != 0
-    return target_logprobs(model, hidden[kept], batch.targets[kept])
+    return linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])
 
 
 def packed_hidden(model: Decoder, batch: Batch) -> Tensor:
     """Final hidden states `[rows, length, width]` of a batch, some segments of which may continue another."""
     prefixes = batch.extra.get(PREFIX)
     return model.hidden(batch.tokens, batch.positions, batch.segments, prefixes=prefixes)
-
-
-def target_logprobs(model: Decoder, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """As `response_logprobs`, of hidden states `[n, width]` and ids `[n]`."""
-    logits = model.head(hidden)
-    # In bfloat16 the log-probabilities of a long answer would be off by whole nats.
-    distribution = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-    chosen = distribution.gather(-1, targets[:, None])[:, 0]
-    with torch.no_grad():
-        entropy = -(distribution.exp() * distribution).sum(-1)
-    return chosen, entropy
 
 
 def k3(logprobs: Tensor, reference: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from exnihilo.lab.overoptimisation_stages import picked
 from exnihilo.lab.word_world import WORDS, WordWorld
 from exnihilo.report.run import read_json
 
-SMALL = Size(steps=40, pairs=32, second=32, answers=64, rollouts=6, prompts=8, window=1)
+SMALL = Size(steps=40, pairs=32, worse=16, second=32, answers=64, rollouts=6, prompts=8, window=1)
 
 
 @pytest.mark.parametrize(("form", "peak"), [("best_of_n", 0.9 / 0.5), ("rl", math.exp(0.9 / 0.25 - 1))])
@@ -79,13 +79,20 @@ def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path
     one = result["seeds"]["1"]
     assert [point["n"] for point in one["best_of_n"]["points"]] == [1, 2, 4, 8, 16]
     assert one["best_of_n"]["points"][0]["gold"] == pytest.approx(0, abs=1e-9)
+    assert len({tuple(p["proxy"] for p in by["best_of_n"]["points"]) for by in (one, one["worse"])}) == 2
+    maximised = {
+        name: {used["name"] for used in read_manifest(seed / name)["inputs"]} for name in ("ppo", "ppo-worse")
+    }
+    assert maximised["ppo"] ^ maximised["ppo-worse"] == {"proxy", "worse"}
     assert [point["step"] for point in one["rl"]["points"]] == [0, 2, 4, 6, 8, 10]
     assert read_json(tmp_path / "lab" / "results.json") == result
     text = "\n".join(table(result))
     assert "d (α − β log d)" in text and "Early stop" in text
+    rows = [line.split() for line in text.partition("learned from that is maximised")[2].splitlines()]
+    assert [row[:2] for row in rows if row[:1] == ["1"]][:2] == [["1", "32"], ["1", "16"]]
     page = (tmp_path / "lab" / "report.html").read_text()
     assert "Over-optimisation" in page and "http" not in page.replace("http-equiv", "").split("<script")[0]
     times = {path: path.stat().st_mtime_ns for path in seed.rglob("*.safetensors")}
     assert overoptimisation(tmp_path / "lab", [1], SMALL) == result
     assert {path: path.stat().st_mtime_ns for path in seed.rglob("*.safetensors")} == times
-    assert measure({"answers": seed / "answers", "ppo": seed / "ppo"}, SMALL.window) == one
+    assert measure({name: seed / name for name in ("answers", "ppo", "ppo-worse")}, SMALL.window) == one

@@ -4,7 +4,8 @@
 A model of a world of words answers at random. Gold, a program, prefers one of two answers a thousand times; a reward
 model learns that, a second one from three thousand others, in most of which the first one chose among several. Best of
 n picks by the first, and PPO maximises it to far beyond the turn, with no KL penalty. Where training would have stopped
-is replayed from its records by the rule that stops it.
+is replayed from its records by the rule that stops it. Both are done again with a worse reward model, of a quarter of
+the comparisons: gold is expected to turn earlier and lower.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from exnihilo.train import sft
 RESULT = "results.json"
 Record = dict[str, Any]
 ARTIFACTS = (
-    "world", "start", "policy", "proxy-pairs", "proxy", "second-pairs", "second", "answers", "ppo",
+    "world", "start", "policy", "proxy-pairs", "proxy", "worse-pairs", "worse", "second-pairs", "second", "answers",
+    "ppo", "ppo-worse",
 )  # fmt: skip
 """What is made for a seed, in this order."""
 
@@ -54,7 +56,8 @@ class Size:
 
     Attributes:
         steps: of tuning the policy that all begins with.
-        pairs, second: what gold compared for the reward model that is maximised, and for the one that is watched.
+        pairs, worse, second: what gold compared for the reward model that is maximised, for the worse one that is
+            maximised instead of it, and for the one that is watched.
         answers: what the best of n are picked from.
         rollouts, prompts: of PPO, and the answers in each.
         window: rollouts that a point of its curve is made of.
@@ -62,6 +65,7 @@ class Size:
 
     steps: int = 300
     pairs: int = 1000
+    worse: int = 250
     second: int = 3000
     answers: int = 4096
     rollouts: int = 100
@@ -121,18 +125,22 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
         sft.STAGE, "policy", {"steps": size.steps, "rows": 8, "length": LENGTH, "optimizer": rates},
         model="start", examples="world",
     )  # fmt: skip
-    for half, pairs, picked in (("proxy", size.pairs, {}), ("second", size.second, {"proxy": "proxy"})):
+    for learner, pairs, picked in (
+        ("proxy", size.pairs, {}),
+        ("worse", size.worse, {}),
+        ("second", size.second, {"proxy": "proxy"}),
+    ):
         make(
-            COMPARISONS, f"{half}-pairs", {"world": seed, "pairs": pairs, "half": half},
+            COMPARISONS, f"{learner}-pairs", {"world": seed, "pairs": pairs, "learner": learner},
             model="policy", examples="world", **picked,
         )  # fmt: skip
         make(
-            reward.STAGE, half, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
-            model="policy", examples=f"{half}-pairs",
+            reward.STAGE, learner, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
+            model="policy", examples=f"{learner}-pairs",
         )  # fmt: skip
     make(
         BEST_OF, "answers", {"world": seed, "answers": size.answers},
-        model="policy", examples="world", proxy="proxy", second="second",
+        model="policy", examples="world", proxy="proxy", worse="worse", second="second",
     )  # fmt: skip
     values: Record = {
         "steps": 2 * size.rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
@@ -140,38 +148,55 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
         "optimizer": {"lr": 0.004, "lr_embedding": 0.002},
         "schedule": {"kind": "constant", "warmup": 0.05},
     }  # fmt: skip
-    make(
-        watched_ppo(seed), "ppo", values, model="policy", examples="world", reward="proxy", second=["second"]
-    )
+    for name, maximised in (("ppo", "proxy"), ("ppo-worse", "worse")):
+        make(
+            watched_ppo(seed), name, values, model="policy", examples="world", reward=maximised, second=["second"]
+        )  # fmt: skip
     return made
 
 
 def measure(made: dict[str, Path], window: int) -> Record:
-    """The curves of a seed with their fits, and where the stop lands. Gold is what was gained, in standard deviations
-    over the answers that the policy begins with; proxy and second are on the scale of their reward models."""
+    """The curves of a seed with their fits, by either reward model, and where the stop lands.
+
+    Gold is what was gained, in standard deviations over the answers that the policy begins with; the others are on the
+    scale of their reward models.
+    """
     answers = [row for _, row in read_jsonl(made["answers"] / "answers.jsonl")]
     gold = [row["gold"] for row in answers]
     start, spread = fmean(gold), stdev(gold)
-    proxy = [row["proxy"] for row in answers]
-    best = [
+    every = 2 * window
+
+    def rl(name: str) -> tuple[list[Record], Record]:
+        records = [row for _, row in read_jsonl(made[name] / "metrics.jsonl") if "gold" in row]
+        points = _windows(records, every, start, spread)
+        return records, {"points": points, "fit": _fitted("rl", points)}
+
+    (records, curve), (_, worse) = rl("ppo"), rl("ppo-worse")
+    return {
+        "best_of_n": _best_of_n(answers, "proxy", start, spread),
+        "rl": curve | {"stop": _stop(records, curve["points"], every)},
+        "worse": {"best_of_n": _best_of_n(answers, "worse", start, spread), "rl": worse},
+    }
+
+
+def _best_of_n(answers: Sequence[Record], picks: str, start: float, spread: float) -> Record:
+    """The best of each n by one reward model: what it, gold and the second one say of them."""
+    scores = [row[picks] for row in answers]
+
+    def picked(name: str, n: int) -> float:
+        return expected_picked(scores, [row[name] for row in answers], n)
+
+    points = [
         {
             "n": n,
             "distance": math.sqrt(divergence(n)),
-            **{
-                name: expected_picked(proxy, [row[name] for row in answers], n)
-                for name in ("proxy", "second")
-            },
-            "gold": (expected_picked(proxy, gold, n) - start) / spread,
+            "proxy": picked(picks, n),
+            "second": picked("second", n),
+            "gold": (picked("gold", n) - start) / spread,
         }
         for n in (2**k for k in range(int(math.log2(len(answers))) - 1))
     ]
-    records = [row for _, row in read_jsonl(made["ppo"] / "metrics.jsonl") if "gold" in row]
-    every = 2 * window
-    points = _windows(records, every, start, spread)
-    return {
-        "best_of_n": {"points": best, "fit": _fitted("best_of_n", best)},
-        "rl": {"points": points, "fit": _fitted("rl", points), "stop": _stop(records, points, every)},
-    }
+    return {"points": points, "fit": _fitted("best_of_n", points)}
 
 
 def _windows(records: Sequence[Record], every: int, start: float, spread: float) -> list[Record]:

@@ -14,6 +14,7 @@ from exnihilo.report.words import signed
 Record = Mapping[str, Any]
 TITLES = {"best_of_n": "Best of n", "rl": "PPO"}
 HEADS = ("seed", "α", "β", "R²", "turns at d", "gold there")
+PEAKS = ("seed", "comparisons", "best of n: gold's peak", "at d", "PPO: gold's peak", "at d")
 STOPS = ("seed", "goes back to step", "at d", "gold", "gold's peak", "at d", "kept", "gold at the end")
 
 
@@ -24,6 +25,9 @@ def table(result: Record) -> list[str]:
         lines += [f"{title}: gold gained = {FORMS[form]}", *aligned(_fits(result, form)), ""]
     return [
         *lines,
+        "Gold's peaks by what the reward model learned from that is maximised",
+        *aligned(_peaks(result)),
+        "",
         "Early stop, by the second reward model, less a price for each nat",
         *aligned(_stops(result)),
         "",
@@ -47,7 +51,7 @@ def told(result: Record) -> str:
 def render(result: Record) -> str:
     """The page as HTML, self-contained."""
     figures = Figures()
-    charts = [_chart(result, form) for form in TITLES]
+    charts = [*(_chart(result, form) for form in TITLES), _qualities(result)]
     context = {
         "lead": told(result) + ".",
         "charts": figures.place(charts),
@@ -55,6 +59,7 @@ def render(result: Record) -> str:
             {"title": title, "form": FORMS[form], "rows": _fits(result, form)}
             for form, title in TITLES.items()
         ],
+        "peaks": _peaks(result),
         "stops": _stops(result),
     }
     return fill("exnihilo.lab", "overoptimisation.html.jinja", context, figures)
@@ -78,6 +83,19 @@ def _fits(result: Record, form: str) -> list[list[str]]:
                 "–" if peak is None else signed(f"{found.at([peak])[0]:+.2f}"),
             ]
         )
+    return rows
+
+
+def _peaks(result: Record) -> list[list[str]]:
+    """The highest gold of each curve, for either reward model."""
+    rows = [list(PEAKS)]
+    for seed, one in result["seeds"].items():
+        for which, pairs in ((one, result["size"]["pairs"]), (one["worse"], result["size"]["worse"])):
+            row = [seed, f"{pairs:,}"]
+            for form in TITLES:
+                peak = max(which[form]["points"], key=lambda point: float(point["gold"]))
+                row += [signed(f"{peak['gold']:+.2f}"), f"{peak['distance']:.2f}"]
+            rows.append(row)
     return rows
 
 
@@ -123,12 +141,33 @@ def _chart(result: Record, form: str) -> Chart:
                  "y": [back["gold"]], "marker": {"size": 15, "symbol": "circle-open", "color": colour,
                                                 "line": {"width": 3}}}
             )  # fmt: skip
+    note = "Solid: gold, with its fit dotted. Dashed: the proxy, which is maximised."
+    return Chart(TITLES[form], {"data": data, "layout": _layout()}, note)
+
+
+def _qualities(result: Record) -> Chart:
+    """Gold over √KL by PPO, for the reward model (solid) and for the worse one (dashed), a seed a colour."""
+    size = result["size"]
+    data: list[Figure] = []
+    for i, (seed, one) in enumerate(result["seeds"].items(), start=1):
+        for which, pairs, dash in ((one, size["pairs"], "solid"), (one["worse"], size["worse"], "dash")):
+            points = which["rl"]["points"]
+            data.append(
+                {"type": "scatter", "mode": "lines+markers", "legendgroup": seed,
+                 "name": f"{pairs:,} comparisons, seed {seed}", "x": [p["distance"] for p in points],
+                 "y": [p["gold"] for p in points], "marker": {"size": 5, "color": f"var(--s{i % 8})"},
+                 "line": {"width": 2, "color": f"var(--s{i % 8})", "dash": dash}}
+            )  # fmt: skip
+    note = f"Gold. Solid: by a reward model of {size['pairs']:,} comparisons. Dashed: by one of {size['worse']:,}."
+    return Chart("PPO, by what the reward model learned from", {"data": data, "layout": _layout()}, note)
+
+
+def _layout() -> Figure:
     layout = layout_of(380)
     layout["xaxis"] |= {"title": {"text": "√KL to the first policy, √nats"}, "rangemode": "tozero"}
     layout["yaxis"] |= {"title": {"text": "reward gained, standard deviations", "standoff": 10}}
     layout["showlegend"] = True
-    note = "Solid: gold, with its fit dotted. Dashed: the proxy, which is maximised."
-    return Chart(TITLES[form], {"data": data, "layout": layout}, note)
+    return layout
 
 
 def _fit_line(fit: Record, end: float, colour: str) -> Figure:

@@ -57,7 +57,9 @@ class ComparisonsConfig(Config):
     examples: ExamplesRef = Field(description="the world's questions")
     world: int = Field(description="its seed")
     pairs: int = Field(description="pairs of answers")
-    half: Literal["proxy", "second"] = Field(description="for which reward model: they share no answer")
+    learner: Literal["proxy", "worse", "second"] = Field(
+        description="for which reward model: they share no answer"
+    )
     proxy: RewardRef | None = Field(
         None, description="the one that picks some of the answers, as a policy would"
     )
@@ -69,6 +71,7 @@ class BestOfConfig(Config):
     model: ModelRef = Field(description="the model that answers")
     examples: ExamplesRef = Field(description="the world's questions")
     proxy: RewardRef = Field(description="the reward model that is maximised")
+    worse: RewardRef = Field(description="one of fewer comparisons that is maximised instead")
     second: RewardRef = Field(description="the one that is watched")
     world: int = Field(description="its seed")
     answers: int = Field(description="answers in all")
@@ -90,7 +93,7 @@ def _start(config: WorldConfig, inputs: Inputs, work: Workspace) -> None:
 
 
 def _comparisons(config: ComparisonsConfig, inputs: Inputs, work: Workspace) -> None:
-    world, seed = WordWorld(config.world), derive(work.seed, config.half)
+    world, seed = WordWorld(config.world), derive(work.seed, config.learner)
     write_jsonl(
         work.path / "train.jsonl",
         filter(None, (_preferred(world, *pair) for pair in _pairs(config, inputs, seed, work))),
@@ -134,13 +137,12 @@ def _preferred(world: WordWorld, *pair: Response) -> dict[str, Any] | None:
 def _best_of(config: BestOfConfig, inputs: Inputs, work: Workspace) -> None:
     answers = list(_answers(inputs, config.answers, work.seed, work))
     tokenizer = Tokenizer.load(folder_of(inputs, "model"))
-    columns = [
-        Scored([folder_of(inputs, judge)], tokenizer, force=True)(answers) for judge in ("proxy", "second")
-    ]
+    judges = ("proxy", "worse", "second")
+    columns = [Scored([folder_of(inputs, judge)], tokenizer, force=True)(answers) for judge in judges]
     columns.append(WordWorld(config.world)(answers))
     write_jsonl(
         work.path / "answers.jsonl",
-        (dict(zip(("proxy", "second", "gold"), row, strict=True)) for row in zip(*columns, strict=True)),
+        (dict(zip((*judges, "gold"), row, strict=True)) for row in zip(*columns, strict=True)),
     )
 
 

@@ -259,3 +259,16 @@ def test_anchored_families_stay_and_need_demonstrations(
     assert (
         batch.targets[held].tolist().count(tokenizer.end) == int(held.sum()) // 2
     )  # "No" and the end of turn
+
+
+def test_a_demonstration_too_long_for_a_row_anchors_with_all_of_its_answers(
+    tokenizer: Tokenizer, tmp_path: Path, workspace: Workspace
+) -> None:
+    turn = [*items(1)[0]["messages"], {"role": "assistant", "content": "No"}]
+    config = GrpoConfig(model="m", examples="e", steps=1, length=48, anchor=5.0, anchor_rows=1)
+    assert len(Renderer(tokenizer).render(turn).ids) <= 48 < len(Renderer(tokenizer).render(turn * 6).ids)
+    write_jsonl(tmp_path / "train.jsonl", [{"messages": turn * 6, "meta": {"family": "g"}}])
+    anchor = _anchor(config, tmp_path, {"f"}, tokenizer, config.length, workspace)
+    epoch = [anchor.next(step) for step in range(anchor.rows_per_epoch)]
+    ends = sum(int(((row.targets == tokenizer.end) & (row.weights > 0)).sum()) for row in epoch)
+    assert ends == 6

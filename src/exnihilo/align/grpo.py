@@ -329,9 +329,9 @@ def _with_rate(config: GrpoConfig, width: int) -> GrpoConfig:
 def _anchor(
     config: GrpoConfig, examples: Path, trained: set[str], tokenizer: Tokenizer, room: int, work: Workspace
 ) -> ConversationRows:
-    """Packed demonstrations of the families that rewards don't train, each of at most `room` tokens."""
+    """Packed demonstrations of the families that rewards don't train, cut between turns to parts of `room` tokens."""
     from exnihilo.core.seeds import derive
-    from exnihilo.examples.encode import Encoded, encode
+    from exnihilo.examples.encode import Parts, encode_parts
     from exnihilo.examples.formats import read_conversations
     from exnihilo.tokenizer.template import Renderer
     from exnihilo.tokens.packing import ConversationRows
@@ -343,8 +343,8 @@ def _anchor(
         for row in rows
         if row.conversation and row.conversation.meta.get("family") not in trained
     ]
-    encoded = [encode(conversation, renderer, room + 1) for conversation in others]
-    pairs = [(one.ids, one.weights) for one in encoded if isinstance(one, Encoded)]
+    cut = [encode_parts(conversation, renderer, room + 1) for conversation in others]
+    pairs = [(part.ids, part.weights) for one in cut if isinstance(one, Parts) for part in one.parts]
     if not pairs:
         raise Refused(f"{examples}: no demonstrations of other families to anchor to; set anchor to 0")
     seed = derive(work.seed, "anchor")

@@ -25,7 +25,7 @@ from exnihilo.tokenizer.bpe import train_tokenizer
 from random_rollouts import items, yes_or_no
 from stopped_runs import workspace_until
 
-STEPS = 12
+STEPS = 18
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,14 @@ def test_what_rises_is_not_stopped_and_what_turns_is() -> None:
     turning = [1 - abs(i - 8) / 8 for i in range(20)]
     for seed in range(100):
         found = ends(turning, seed)
-        assert found is not None and 12 <= found[0] <= 15 and abs(found[1] - 8) <= 2
+        assert found is not None and 14 <= found[0] <= 17 and abs(found[1] - 8) <= 2
+
+
+def test_a_dip_of_five_looks_is_waited_for() -> None:
+    """As in a world whose gold reward went from 0.7 to 0.5 and on to 1.4, with 1.6 of the second one after 0.3."""
+    dip = [-0.7, -0.2, 0.3, 0.2, 0.05, -0.2, -0.25, 0.1, 0.8, 1.3, 1.6]
+    assert not any(ends([*dip, *[1.6] * 3], seed) for seed in range(100))
+    assert all(ends([*dip, *[1.6 - i / 5 for i in range(1, 9)]], seed) for seed in range(100))
 
 
 def test_a_plateau_is_left_at_its_beginning() -> None:

@@ -27,8 +27,9 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 from exnihilo.train.early_stopping import Verdict
 
 LOOKS = 20
-PATIENCE = 4
-"""Looks without a rise that end a training: a fifth of it, where it is as long as was planned."""
+PATIENCE = 6
+"""Looks without a rise that end a training: three tenths of it, where it is as long as was planned. After four, gold
+had only dipped in one world of eight, and came to twice as much."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class WatchConfig(Config):
     )
     stop: bool = Field(
         default=True,
-        description="stop where the second reward, less the price of the KL, has not risen for four looks, and keep "
+        description="stop where the second reward, less the price of the KL, has not risen for six looks, and keep "
         "the weights from before",
         json_schema_extra=why(
             "true: beyond the best the answers get worse while the reward goes on rising; without a second reward "

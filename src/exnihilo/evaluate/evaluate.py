@@ -18,7 +18,6 @@ from exnihilo.core.markers import CorpusRef, ExamplesRef, ModelRef, RewardRef
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.core.workspace import Workspace
 from exnihilo.evaluate.paired import default_pairs
-from exnihilo.evaluate.results import assemble, table
 
 if TYPE_CHECKING:
     from exnihilo.evaluate.items import Item
@@ -224,6 +223,9 @@ def run(config: Evaluate, inputs: Inputs, work: Workspace) -> None:
                 judge=judge, samples=config.best_of, temperature=1.0,
             )  # fmt: skip
             answers[best] = _made(work, f"items/{best}.jsonl", pick)
+    # Here, since it loads NumPy: `exnihilo explain` reads the configs of all stages, and is to be quick.
+    from exnihilo.evaluate.results import assemble, table
+
     results = assemble(names, texts, answers, majority, pairs, config.trained, sampled, seed=work.seed)
     write_json(work.path / "results.json", results)
     for name, scores in results["models"].items():

@@ -58,12 +58,11 @@ class _LinearLogprobs(torch.autograd.Function):
         hidden, head, *slopes = ctx.saved_tensors
         to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         to_head: Tensor | None = None
+        matrix = head.to(slopes[0].dtype) if slopes else head
         for (begin, end, filler), slope in zip(chunks(len(hidden)), slopes, strict=True):
             weight = F.pad(gradient[begin:end], (0, filler))[:, None].to(slope.dtype)
             if to_hidden is not None:
-                to_hidden[begin:end] = (
-                    (slope @ head.to(slope.dtype)).mul_(weight)[: end - begin].to(hidden.dtype)
-                )
+                to_hidden[begin:end] = (slope @ matrix).mul_(weight)[: end - begin].to(hidden.dtype)
             if ctx.needs_input_grad[1]:
                 states = F.pad(hidden[begin:end].to(slope.dtype), (0, 0, 0, filler))
                 to_head = add_product(to_head, slope.T, states * weight, head.dtype)

@@ -76,6 +76,11 @@ def test_a_role_that_the_template_does_not_take_is_left_out(tokenizer: Tokenizer
             "training and serving differ from token",
         ),
         ({"prompt": ""}, "training and serving differ from token"),
+        # an answer of which the beginning is not trained
+        (
+            {"answer": "<|assistant|>{{ m.content }}{% generation %}<|end|>{% endgeneration %}"},
+            "training and serving differ from token",
+        ),
         # one BOS
         ({"other": "{{ bos_token }}<|user|>{{ m.content }}<|end|>"}, r"2 times <\|bos\|> in one"),
     ],

@@ -109,7 +109,7 @@ def _check_answer(renderer: Renderer, messages: Probe) -> None:
     rendered = renderer.render(messages)
     prompt, content = renderer.prompt(messages[:-1]), messages[-1]["content"]
     served = [*prompt, *tokenizer.encode(content), tokenizer.end]
-    if rendered.ids[: len(served)] == served:
+    if rendered.ids[: len(served)] == served and all(rendered.mask[len(prompt) : len(served)]):
         return
     # Not letter by letter; so what is trained has to be an answer that comes back as the model wrote it.
     length = sum(rendered.mask[len(prompt) :])

@@ -117,8 +117,12 @@ def test_export_4_weights_round_trip_and_a_tied_head_is_saved_once(
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118 (safe_open is no dict)
         assert ("lm_head.weight" in file.keys()) is not tied  # noqa: SIM118
     assert stored == model.config.parameters
+    # A server loads models in a thread of its own: what others draw meanwhile must not hang on it.
+    before = torch.get_rng_state()
     loaded = load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
     assert loaded.config == model.config
+    assert torch.equal(loaded.cos, model.cos) and torch.equal(loaded.sin, model.sin)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
     tokens = torch.randint(8, 200, (1, 9))

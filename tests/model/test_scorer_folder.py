@@ -37,7 +37,9 @@ def test_scores_are_the_same_after_saving_and_in_transformers(tmp_path: Path, ti
     model, tokenizer = make_model(tied), byte_tokenizer()
     scale = Scale(("helpful", "safe"), (0.5, -1.0), (2.0, 1.0))
     save_scorer(model, tokenizer, scale, tmp_path / "reward")
+    before = torch.get_rng_state()
     again, _, found = load_scorer(tmp_path / "reward")
+    assert torch.equal(torch.get_rng_state(), before)
     tokens = torch.tensor([[9, 30, 41, 17, 7], [12, 13, 14, 15, 7]])
     assert found == scale
     assert torch.equal(again(tokens), model(tokens))

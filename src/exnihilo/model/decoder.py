@@ -42,6 +42,24 @@ class Decoder(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         self.initialise()
 
+    @classmethod
+    def empty(cls, config: DecoderConfig) -> Decoder:
+        """A model on the CPU whose weights are yet to be loaded: whatever the memory held.
+
+        It draws no random numbers. They are the whole process's: weights drawn for a server's thread to overwrite
+        would change those drawn at that moment by another thread.
+        """
+        with torch.device("meta"):
+            model = cls(config)
+        marks = [vars(parameter) for parameter in model.parameters()]
+        model = model.to_empty(device="cpu")
+        for parameter, mark in zip(model.parameters(), marks, strict=True):
+            vars(parameter).update(mark)  # `to_empty` forgets what Muon reads off a fused matrix
+        model.cos, model.sin = rotary_table(
+            config.max_length, config.head_dim, config.rope_theta, config.rope_scaling
+        )
+        return model
+
     @torch.no_grad()
     def initialise(self) -> None:
         """Normal weights of standard deviation 0.02; what writes to the residual stream starts at zero.

@@ -109,7 +109,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Decoder:
     broken = [name for name, tensor in named.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise Refused(f"{path}: {broken[0]} holds values that are not finite; make or fetch the model again")
-    model = Decoder(config)
+    model = Decoder.empty(config)
     try:
         own = {name: tensor.float() for name, tensor in own_weights(config, named).items()}
         model.load_state_dict(own)

@@ -104,7 +104,7 @@ def widened(model: Decoder, vocab_size: int) -> Decoder:
 
     from exnihilo.model.decoder import Decoder
 
-    wide = Decoder(model.config.model_copy(update={"vocab_size": vocab_size}))
+    wide = Decoder.empty(model.config.model_copy(update={"vocab_size": vocab_size}))
     state = model.state_dict()
     for name in ("embedding.weight", "output.weight"):
         if name in state:

@@ -80,12 +80,13 @@ def load_scorer(folder: Path, device: torch.device | str = "cpu") -> tuple[Score
     if HEAD not in named:
         raise Refused(f"{folder}: a model without scores; give a reward model (exnihilo reward)")
     scale = _scale(folder, len(named[HEAD]))
-    decoder = Decoder(config)
+    decoder = Decoder.empty(config)
     # Of the output head of an untied decoder nothing is used.
-    own = own_weights(
-        config, named | ({} if config.tied else {"lm_head.weight": decoder.head_weight.detach()})
-    )
-    model = Scorer(decoder, len(scale.aspects))
+    unused = {} if config.tied else {"lm_head.weight": torch.zeros_like(decoder.head_weight)}
+    own = own_weights(config, named | unused)
+    with torch.device("meta"):  # as in Decoder.empty: nothing is drawn
+        model = Scorer(decoder, len(scale.aspects))
+    model.output.to_empty(device="cpu")
     try:
         decoder.load_state_dict({name: tensor.float() for name, tensor in own.items()})
         model.output.load_state_dict({"weight": named[HEAD].float()})

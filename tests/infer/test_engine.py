@@ -132,7 +132,8 @@ def test_perf_8_a_common_header_is_read_once(
     first = [engine.submit(header + ending, Sampling(max_new=3)) for ending in endings]
     engine.step()
     (group,) = engine.pool.groups
-    assert group.prefix is not None and group.prefix.tokens == header, "and it is shared by the rows that run"
+    ((prefix, slots),) = group.sharing
+    assert prefix.tokens == header and len(slots) == 8, "and it is shared by the rows that run"
     assert sum(read_tokens) == 41 + sum(map(len, endings[:8]))
     engine.run()
     decoded = sum(len(request.ids) - 1 for request in first)
@@ -143,6 +144,34 @@ def test_perf_8_a_common_header_is_read_once(
     engine.run()
     assert late.prefilled == 1, "the header is kept when nobody runs"
     _same(late, _alone(model, late))
+
+
+def test_samples_of_several_prompts_are_one_group(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their own tokens are read by one call, each prompt by one of its own, also when some of them have left."""
+    monkeypatch.setattr("exnihilo.infer.admission.CALL_BYTES", 1)
+    draw = random.Random(6)
+    prompts = [_ids(draw, length) for length in (30, 17, 44, 30)]
+    engine = Engine(model)
+    requests = [
+        engine.submit(prompt, Sampling(temperature=1.0, max_new=3 + 2 * (i % 4)), seed=10 * at + i)
+        for i in range(5)
+        for at, prompt in enumerate(prompts)
+    ]
+    engine.step()
+    (group,) = engine.pool.groups
+    assert [prefix.tokens for prefix, _ in group.sharing] == prompts
+    for _ in range(4):
+        engine.step()
+    slots = [slot for _, taken in group.sharing for slot in taken]
+    assert len(slots) == 8 and sorted(slots) == list(range(8)) != slots, "those that are left have moved"
+    requests += [
+        engine.submit(prompts[2], Sampling(max_new=4)),
+        engine.submit(prompts[0][:20], Sampling(max_new=4)),
+    ]
+    engine.run()
+    assert not engine.pool.groups and engine.pool.shared(prompts[2]) is None
+    for request in requests:
+        _same(request, _alone(model, request))
 
 
 def test_rows_of_very_different_lengths_are_read_apart(

@@ -84,14 +84,11 @@ class _Batch:
             if before + held == len(prompt):
                 hidden[row] = self._last(node)
             else:
-                spans.append(Span(prompt[before + held :], store, held, place.group.prefix))
+                spans.append(Span(prompt[before + held :], store, held, place.prefix))
                 first.append(row)
         hidden.update(zip(first, read(self.forward, spans), strict=True))
         read_for = dict(zip(first, (len(span.tokens) for span in spans), strict=True))
-        return [
-            Admitted(place, hidden[row], read_for.get(row, 0))
-            for row, place in zip(places, places.values(), strict=True)
-        ]
+        return [Admitted(place, hidden[row], read_for.get(row, 0)) for row, place in enumerate(places)]
 
     def _together(self) -> list[Node]:
         """The nodes that become prefixes of groups. Rows that share one already keep to it."""
@@ -111,20 +108,15 @@ class _Batch:
         assert made is not None and made.hidden is not None
         return made.hidden
 
-    def _places(self, chosen: dict[int, Node]) -> dict[int, Place]:
-        """A place for each prompt: groups are made for all of their rows at once."""
-        groups: dict[Node | None, list[int]] = {}
-        for row in range(len(self.prompts)):
-            groups.setdefault(chosen.get(row), []).append(row)
-        places: dict[int, Place] = {}
-        for node, rows in groups.items():
-            prefix = self.shared if node is None else self.made[node]
-            sizes = []
-            for row in rows:
-                now = len(self.prompts[row]) - self._before(row, chosen)
-                sizes.append((now, now + self.room[row]))
-            places.update(zip(rows, self.pool.reserve(sizes, prefix), strict=True))
-        return dict(sorted(places.items()))
+    def _places(self, chosen: dict[int, Node]) -> list[Place]:
+        """A place for each prompt: all at once, since a group is made for those that it will hold."""
+        sizes = []
+        for row, prompt in enumerate(self.prompts):
+            now = len(prompt) - self._before(row, chosen)
+            sizes.append(
+                (now, now + self.room[row], self.made[chosen[row]] if row in chosen else self.shared)
+            )
+        return self.pool.reserve(sizes)
 
     def _recall(self, tokens: list[int]) -> tuple[Tensor, int]:
         """Keys and values of first tokens that are kept from earlier; one token is always left to be read."""

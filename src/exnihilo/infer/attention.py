@@ -69,16 +69,15 @@ class _GroupPart:
     """A group in one pass: where each layer writes, and the views it reads."""
 
     def __init__(self, group: Group) -> None:
-        rows, store, prefix = len(group), group.store, group.prefix
+        rows, store = len(group), group.store
         lengths = torch.from_numpy(group.held).to(store.device)
         longest = int(group.held.max())
         even = int(group.held.min()) == longest
-        before = 0 if prefix is None else len(prefix.tokens)
-        self.positions = lengths + before
+        self._shared = _Shared(group) if group.shares else None
+        self.positions = lengths if self._shared is None else lengths + self._shared.before
         # Keys and values of each layer in turn.
         flat = store.flatten(0, 1)
         self._read = flat[:, :rows, :, : longest + 1].unbind(0)
-        self._prefix = None if prefix is None else prefix.store.flatten(0, 1).unbind(0)
         if even:
             self._write = flat[:, :rows, :, longest].unbind(0)
             self._mask = None
@@ -100,35 +99,78 @@ class _GroupPart:
             else:
                 kept.index_copy_(0, self._index, new.reshape(-1, new.shape[-1]).to(kept.dtype))
         keys, values = self._read[both]
-        if self._prefix is None:
+        if self._shared is None:
             return F.scaled_dot_product_attention(query, keys, values, attn_mask=self._mask)
-        return _with_prefix(query, self._prefix[both], (keys, values), self._mask)
+        query = query * query.shape[-1] ** -0.5
+        scores = torch.matmul(query, keys.transpose(2, 3))
+        if self._mask is not None:
+            scores.add_(self._mask)
+        weights, own_sum = _weights(scores)
+        mixed = torch.matmul(weights, values)
+        shared, shared_sum = self._shared.mix(layer, query)
+        return torch.lerp(mixed, shared, torch.sigmoid(shared_sum - own_sum))
 
 
-def _with_prefix(
-    query: Tensor, prefix: Sequence[Tensor], own: Sequence[Tensor], mask: Tensor | None
-) -> Tensor:
-    """Mix for queries `[R, K, G, D]` over `[K, P, D]`, which all rows share, and their own `[R, K, L, D]`.
+class _Shared:
+    """What the rows of a group begin with, in one pass: a prefix is read once for all rows that come after it.
 
-    Each part is mixed by itself; the two are weighed by the sums of their exponentials (arXiv 2402.05099).
+    The rows' own tokens are mixed by themselves; both are weighed by the sums of their exponentials (arXiv 2402.05099).
     """
-    rows, kv_heads, group, size = query.shape
-    query = query * size**-0.5
-    together = query.transpose(0, 1).reshape(kv_heads, rows * group, size)
-    shared, shared_sum = _mix(torch.bmm(together, prefix[0].transpose(1, 2)), prefix[1])
-    scores = torch.matmul(query, own[0].transpose(2, 3))
-    mixed, own_sum = _mix(scores if mask is None else scores.add_(mask), own[1])
-    shared = shared.view(kv_heads, rows, group, size).transpose(0, 1)
-    shared_sum = shared_sum.view(kv_heads, rows, group, 1).transpose(0, 1)
-    return torch.lerp(mixed, shared, torch.sigmoid(shared_sum - own_sum))
+
+    def __init__(self, group: Group) -> None:
+        sharing, device = group.sharing, group.store.device
+        counts = [len(slots) for _, slots in sharing]
+        lengths = [len(prefix.tokens) for prefix, _ in sharing]
+        order = [slot for _, slots in sharing for slot in slots]
+        slots = torch.tensor(order, device=device)
+        before = torch.tensor(lengths, device=device).repeat_interleave(torch.tensor(counts, device=device))
+        self.before = torch.empty_like(before)  # tokens before those of each row, in the order of slots
+        self.before[slots] = before
+        self._order = None if order == sorted(order) else (slots, slots.argsort())
+        ends = list(accumulate(counts))
+        self._rows = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        self._lengths, self._longest = lengths, max(lengths)
+        self._stores = [prefix.store.flatten(0, 1).unbind(0) for prefix, _ in sharing]
+
+    def mix(self, layer: int, query: Tensor) -> tuple[Tensor, Tensor]:
+        """The prefixes' values mixed for scaled queries `[R, K, G, D]`, and the logarithm `[R, K, G, 1]` of the scores'
+        summed exponentials."""
+        rows, kv_heads, group, size = query.shape
+        if self._order is not None:
+            query = query[self._order[0]]
+        together = query.transpose(0, 1).reshape(kv_heads, rows, group * size)
+        parts = [together[:, part].reshape(kv_heads, -1, size) for part in self._rows]
+        if len(parts) == 1:
+            scores = torch.bmm(parts[0], self._stores[0][2 * layer].transpose(1, 2))
+        else:
+            scores = query.new_full((kv_heads, rows * group, self._longest), float("-inf"))
+            for part, place, store in zip(parts, self._places(scores, group), self._stores, strict=True):
+                place.copy_(torch.bmm(part, store[2 * layer].transpose(1, 2)))
+        weights, total = _weights(scores)
+        mixed = [
+            torch.bmm(place, store[2 * layer + 1])
+            for place, store in zip(self._places(weights, group), self._stores, strict=True)
+        ]
+        out = mixed[0] if len(mixed) == 1 else torch.cat(mixed, 1)
+        out = out.view(kv_heads, rows, group, size).transpose(0, 1)
+        total = total.view(kv_heads, rows, group, 1).transpose(0, 1)
+        if self._order is not None:
+            out, total = out[self._order[1]], total[self._order[1]]
+        return out, total
+
+    def _places(self, scores: Tensor, group: int) -> list[Tensor]:
+        """Of scores `[K, rows · G, longest]` those of each prefix."""
+        return [
+            scores[:, part.start * group : part.stop * group, :length]
+            for part, length in zip(self._rows, self._lengths, strict=True)
+        ]
 
 
-def _mix(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Values `[…, n, D]` mixed by scores `[…, Q, n]`, and the logarithm of the scores' summed exponentials."""
+def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax of scores `[…, n]`, and the logarithm `[…, 1]` of their summed exponentials."""
     weights = scores.softmax(-1)
     # log Σ exp(score) = score - log(weight) for any of them; the largest weight is at least 1/n.
-    total = scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log_()
-    return torch.matmul(weights, values), total
+    return weights, scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log_()
 
 
 @dataclass(eq=False)

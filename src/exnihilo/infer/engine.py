@@ -253,7 +253,7 @@ class Engine:
         for row in self._rows.values():
             row.request.finish = "failed"
         self._rows.clear()
-        self.pool.groups.clear()
+        self.pool.clear()
         self._sampler = None
 
     def _keep(self, request: Request, place: Place) -> None:
@@ -261,6 +261,6 @@ class Engine:
         group = place.group
         length = int(group.lengths[place.slot])
         own = group.store[:, :, place.slot, :, :length]
-        store = own.clone() if group.prefix is None else torch.cat((group.prefix.store, own), -2)
+        store = own.clone() if place.prefix is None else torch.cat((place.prefix.store, own), -2)
         tokens = (request.prompt + request.ids)[: store.shape[-2]]
         self.pool.keep(Prefix(tokens, store))

@@ -1,12 +1,14 @@
 """The keys and values of all requests: rows in groups, what several rows share, and what may be asked for again.
 
-A row's tokens stand in its slot from column 0 on. Rows of one group are read by one call of attention, up to the
-longest of them, so rows of very different lengths stand in different groups. All rows grow by one token a step:
-differences in length stay as they are, and no row ever changes its group.
+A row's own tokens stand in its slot from column 0 on; what it begins with may stand elsewhere, once for all rows that
+begin so. The own tokens of one group are read by one call of attention, up to the longest of them, so rows of very
+different lengths stand in different groups. All rows grow by one token a step: differences in length stay as they are,
+and no row ever changes its group.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -76,24 +78,27 @@ class Prefix:
 
 @dataclass(eq=False)
 class Place:
-    """Where the keys of a row stand: its group, and its slot there, which moves when another row leaves."""
+    """Where the keys of a row stand: after a prefix, if it shares one, in its group, and there in its slot, which moves
+    when another row leaves."""
 
     group: Group
     slot: int
+    prefix: Prefix | None
 
 
 @dataclass(eq=False)
 class Group:
-    """Rows that one call of attention reads; all begin with `prefix`, which their slots do not repeat.
+    """Rows whose own tokens one call of attention reads.
 
     Attributes:
+        shares: whether each of them comes after a prefix, which its slot does not repeat; or none does.
         store: `[depth, 2, slots, kv_heads, capacity, head_dim]`.
         lengths: tokens in each row's slot, int64 `[slots]`; those after the last row are meaningless.
         places: of the rows, in the order of their slots.
     """
 
     shape: Shape
-    prefix: Prefix | None
+    shares: bool
     store: Tensor
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     places: list[Place] = field(default_factory=list)
@@ -106,8 +111,17 @@ class Group:
         """Tokens in the slot of each row `[rows]`; a view."""
         return self.lengths[: len(self.places)]
 
-    def join(self, length: int, capacity: int) -> Place:
-        """A slot for a row that has `length` tokens now and may come to `capacity`."""
+    @property
+    def sharing(self) -> list[tuple[Prefix, list[int]]]:
+        """The prefixes, each with the slots of the rows that come after it."""
+        slots: dict[int, tuple[Prefix, list[int]]] = {}
+        for place in self.places:
+            if place.prefix is not None:
+                slots.setdefault(id(place.prefix), (place.prefix, []))[1].append(place.slot)
+        return list(slots.values())
+
+    def join(self, length: int, capacity: int, prefix: Prefix | None) -> Place:
+        """A slot for a row that has `length` tokens of its own now and may come to `capacity`."""
         _, _, slots, _, columns, _ = self.store.shape
         count = len(self.places)
         if count == slots or capacity > columns:
@@ -121,7 +135,7 @@ class Group:
                 grown[:, :, :count, :, :longest] = self.store[:, :, :count, :, :longest]
             self.store = grown
             self.lengths = np.concatenate([self.held, np.zeros(rows - count, dtype=np.int64)])
-        place = Place(self, count)
+        place = Place(self, count, prefix)
         self.places.append(place)
         self.lengths[count] = length
         return place
@@ -149,50 +163,61 @@ class Pool:
         self.shape = shape
         self.groups: list[Group] = []
         self.kept: list[Prefix] = []  # the one used last stands last
+        self._shared: Counter[Prefix] = Counter()  # rows after each
 
-    def reserve(self, rows: Sequence[tuple[int, int]], prefix: Prefix | None) -> list[Place]:
-        """Places for rows of (tokens now, tokens at most), without those of the prefix."""
+    def reserve(self, rows: Sequence[tuple[int, int, Prefix | None]]) -> list[Place]:
+        """Places for rows of (tokens now, tokens at most, prefix), where those of the prefix do not count."""
         places = []
-        for length, capacity in rows:
-            group = self._group_for(length, prefix)
+        for length, capacity, prefix in rows:
+            shares = prefix is not None
+            group = self._group_for(length, shares)
             if group is None:
                 # Room for those that come with it, so that the store need not grow for each.
                 alike = [
                     most
-                    for now, most in rows
-                    if prefix is not None or abs(now - length) * self.shape.key_bytes <= CALL_BYTES
+                    for now, most, other in rows
+                    if shares is (other is not None)
+                    and abs(now - length) * self.shape.key_bytes <= CALL_BYTES
                 ]
                 store = self.shape.store(len(alike), max(alike))
-                group = Group(self.shape, prefix, store, np.zeros(len(alike), dtype=np.int64))
+                group = Group(self.shape, shares, store, np.zeros(len(alike), dtype=np.int64))
                 self.groups.append(group)
-            places.append(group.join(length, capacity))
+            places.append(group.join(length, capacity, prefix))
+            if prefix is not None:
+                self._shared[prefix] += 1
         return places
 
-    def _group_for(self, length: int, prefix: Prefix | None) -> Group | None:
-        groups = [group for group in self.groups if group.prefix is prefix]
-        if prefix is not None:
-            return groups[0] if groups else None
+    def _group_for(self, length: int, shares: bool) -> Group | None:
         fitting = [
             (waste, i)
-            for i, group in enumerate(groups)
-            if (waste := group.waste_with(length)) * self.shape.key_bytes <= 2 * CALL_BYTES
+            for i, group in enumerate(self.groups)
+            if group.shares is shares
+            and (waste := group.waste_with(length)) * self.shape.key_bytes <= 2 * CALL_BYTES
         ]
-        return groups[min(fitting)[1]] if fitting else None
+        return self.groups[min(fitting)[1]] if fitting else None
 
     def release(self, place: Place) -> None:
-        """Free a row's place, and its group if nobody is left; what the group shared is kept."""
+        """Free a row's place, and its group if nobody is left there; a prefix that nobody shares is kept."""
         place.group.leave(place)
         if not place.group.places:
             self.groups.remove(place.group)
-            if place.group.prefix is not None:
-                self.keep(place.group.prefix)
+        if place.prefix is not None:
+            self._shared[place.prefix] -= 1
+            if not self._shared[place.prefix]:
+                del self._shared[place.prefix]
+                self.keep(place.prefix)
+
+    def clear(self) -> None:
+        """Forget all rows; what is kept stays."""
+        self.groups.clear()
+        self._shared.clear()
 
     def shared(self, prompt: list[int]) -> Prefix | None:
-        """The longest prefix of a group that the prompt begins with."""
+        """The longest prefix of a row that the prompt begins with."""
         found = {
-            len(group.prefix.tokens): group.prefix
-            for group in self.groups
-            if group.prefix is not None and prompt[: len(group.prefix.tokens)] == group.prefix.tokens
+            len(prefix.tokens): prefix
+            for prefix in self._shared
+            if prompt[: len(prefix.tokens)] == prefix.tokens
         }
         return found[max(found)] if found else None
 

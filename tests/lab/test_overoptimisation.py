@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from exnihilo.align.responses import Response
 from exnihilo.core.artifact import read_manifest
-from exnihilo.infer.requests import Generation
 from exnihilo.lab.gold_curve import fit_form
 from exnihilo.lab.overoptimisation import Size, measure, overoptimisation
 from exnihilo.lab.overoptimisation_page import table
-from exnihilo.lab.overoptimisation_stages import picked
 from exnihilo.lab.word_world import WORDS, WordWorld
 from exnihilo.report.run import read_json
 
-SMALL = Size(steps=40, pairs=32, worse=16, second=32, answers=64, rollouts=6, prompts=8, window=1)
+SMALL = Size(
+    steps=40, pairs=32, worse=16, second=32, answers=64, rollouts=6, prompts=8, pilots=(1, 2, 4), window=1
+)
 
 
 @pytest.mark.parametrize(("form", "peak"), [("best_of_n", 0.9 / 0.5), ("rl", math.exp(0.9 / 0.25 - 1))])
@@ -55,19 +53,6 @@ def test_gold_counts_a_word_once_and_takes_no_padding() -> None:
     assert world.gold("") == 0 and WordWorld(4).worth != world.worth
 
 
-def test_the_best_of_each_n_is_picked() -> None:
-    answers = [Response({}, [], Generation([], [], [], "stop"), text) for text in "abcdef"]
-    scores = dict(zip("abcdef", (0.5, None, 0.9, None, -1.0, -1.0), strict=True))
-
-    class Table:
-        name = "table"
-
-        def __call__(self, responses: Sequence[Response]) -> list[float | None]:
-            return [scores[response.text] for response in responses]
-
-    assert "".join(one.text for one in picked(answers, Table(), 3)) == "ce"
-
-
 def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path: Path) -> None:
     result = overoptimisation(tmp_path / "lab", [1], SMALL)
     seed = tmp_path / "lab" / "seed=1"
@@ -75,7 +60,9 @@ def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path
     assert {"policy", "proxy", "second", "answers", "ppo"} <= before.keys()
     assert before["proxy-pairs"] != before["second-pairs"], "the two reward models learn from other answers"
     asked = {used["name"] for used in read_manifest(seed / "second-pairs")["inputs"]}
-    assert asked == {"policy", "world", "proxy"}, "the first one picks some of them"
+    assert asked == {"policy", "world", "pilot-1", "pilot-2", "pilot-3"}, "from where the first one leads"
+    seeds = {name: read_manifest(seed / name)["seed"] for name in ("pilot-1", "pilot-2", "pilot-3", "ppo")}
+    assert len(set(seeds.values())) == 4, "what is watched is not what was tried out"
     one = result["seeds"]["1"]
     assert [point["n"] for point in one["best_of_n"]["points"]] == [1, 2, 4, 8, 16]
     assert one["best_of_n"]["points"][0]["gold"] == pytest.approx(0, abs=1e-9)

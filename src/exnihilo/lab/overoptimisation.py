@@ -2,10 +2,10 @@
 2210.10760), and where the early stop lands that never reads gold.
 
 A model of a world of words answers at random. Gold, a program, prefers one of two answers a thousand times; a reward
-model learns that, a second one from three thousand others, in most of which the first one chose among several. Best of
-n picks by the first, and PPO maximises it to far beyond the turn, with no KL penalty. Where training would have stopped
-is replayed from its records by the rule that stops it. Both are done again with a worse reward model, of a quarter of
-the comparisons: gold is expected to turn earlier and lower.
+model learns that. Runs of other seeds try out where maximising it leads, and a second one learns from three thousand
+comparisons of what they answer. Best of n picks by the first, and PPO maximises it to far beyond the turn, with no KL
+penalty. Where training would have stopped is replayed from its records by the rule that stops it. Both are done again
+with a worse reward model, of a quarter of the comparisons: gold is expected to turn earlier and lower.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from exnihilo.core.errors import Interrupted, Refused
 from exnihilo.core.events import EventLog
 from exnihilo.core.files import write_atomic, write_json
 from exnihilo.core.jsonl import read_jsonl
+from exnihilo.core.seeds import derive
 from exnihilo.core.stage import Inputs, Stage
 from exnihilo.lab.gold_curve import fit_form
 from exnihilo.lab.overoptimisation_stages import (
@@ -44,8 +45,8 @@ from exnihilo.train import sft
 RESULT = "results.json"
 Record = dict[str, Any]
 ARTIFACTS = (
-    "world", "start", "policy", "proxy-pairs", "proxy", "worse-pairs", "worse", "second-pairs", "second", "answers",
-    "ppo", "ppo-worse",
+    "world", "start", "policy", "proxy-pairs", "proxy", "worse-pairs", "worse", "pilot-1", "pilot-2", "pilot-3",
+    "second-pairs", "second", "answers", "ppo", "ppo-worse",
 )  # fmt: skip
 """What is made for a seed, in this order."""
 
@@ -60,6 +61,7 @@ class Size:
             maximised instead of it, and for the one that is watched.
         answers: what the best of n are picked from.
         rollouts, prompts: of PPO, and the answers in each.
+        pilots: rollouts of the runs that tell where maximising the reward leads.
         window: rollouts that a point of its curve is made of.
     """
 
@@ -69,7 +71,8 @@ class Size:
     second: int = 3000
     answers: int = 4096
     rollouts: int = 100
-    prompts: int = 64
+    prompts: int = 128
+    pilots: tuple[int, int, int] = (20, 40, 80)
     window: int = 4
 
 
@@ -90,7 +93,12 @@ def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = Non
             EventLog(folder).write("lab", "run", message=f"seed {seed}, {number} of {len(seeds)}")
             made = _make(folder / f"seed={seed}", seed, size, stopped)
             found[str(seed)] = measure(made, size.window)
-        result = {"schema": 1, "size": asdict(size), "seeds": found, "kept": _over_seeds(found)}
+        result = {
+            "schema": 1,
+            "size": asdict(size) | {"pilots": list(size.pilots)},
+            "seeds": found,
+            "kept": _over_seeds(found),
+        }
         write_json(folder / RESULT, result)
         write_atomic(folder / "report.html", render(result))
     return result
@@ -107,8 +115,9 @@ def missing(folder: Path, seeds: Sequence[int]) -> dict[str, list[str]]:
 def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]) -> dict[str, Path]:
     """All artifacts of a seed."""
     made: dict[str, Path] = {}
+    world = seed
 
-    def make(stage: Stage, name: str, values: Record, **inputs: str | list[str]) -> None:
+    def make(stage: Stage, name: str, values: Record, *, seed: int = seed, **inputs: str | list[str]) -> None:
         if (number := stopped()) is not None:
             raise Interrupted(number)
         config: Config = validate(stage.config, values | inputs, where=name)
@@ -118,40 +127,48 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
         }
         made[name] = build(stage, config, given, folder / name, seed=seed).path
 
-    make(WORLD, "world", {"world": seed})
-    make(START, "start", {"world": seed})
+    make(WORLD, "world", {"world": world})
+    make(START, "start", {"world": world})
     rates = {"lr": 0.03, "lr_embedding": 0.02}
     make(
         sft.STAGE, "policy", {"steps": size.steps, "rows": 8, "length": LENGTH, "optimizer": rates},
         model="start", examples="world",
     )  # fmt: skip
-    for learner, pairs, picked in (
-        ("proxy", size.pairs, {}),
-        ("worse", size.worse, {}),
-        ("second", size.second, {"proxy": "proxy"}),
-    ):
+
+    def learn(learner: str, pairs: int, pilots: list[str]) -> None:
         make(
-            COMPARISONS, f"{learner}-pairs", {"world": seed, "pairs": pairs, "learner": learner},
-            model="policy", examples="world", **picked,
+            COMPARISONS, f"{learner}-pairs", {"world": world, "pairs": pairs, "learner": learner},
+            model="policy", examples="world", pilots=pilots,
         )  # fmt: skip
         make(
             reward.STAGE, learner, {"epochs": 6, "rows": 8, "length": 2 * LENGTH},
             model="policy", examples=f"{learner}-pairs",
         )  # fmt: skip
+
+    def maximise(name: str, maximised: str, rollouts: int, seed: int, **others: list[str]) -> None:
+        values: Record = {
+            "steps": 2 * rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
+            "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
+            "optimizer": {"lr": 0.004, "lr_embedding": 0.002},
+            "schedule": {"kind": "constant", "warmup": 0.05},
+        }  # fmt: skip
+        make(
+            watched_ppo(world), name, values, seed=seed,
+            model="policy", examples="world", reward=maximised, **others,
+        )  # fmt: skip
+
+    learn("proxy", size.pairs, [])
+    learn("worse", size.worse, [])
+    pilots = [f"pilot-{number}" for number in (1, 2, 3)]
+    for name, rollouts in zip(pilots, size.pilots, strict=True):
+        maximise(name, "proxy", rollouts, derive(seed, name))
+    learn("second", size.second, pilots)
     make(
-        BEST_OF, "answers", {"world": seed, "answers": size.answers},
+        BEST_OF, "answers", {"world": world, "answers": size.answers},
         model="policy", examples="world", proxy="proxy", worse="worse", second="second",
     )  # fmt: skip
-    values: Record = {
-        "steps": 2 * size.rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
-        "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
-        "optimizer": {"lr": 0.004, "lr_embedding": 0.002},
-        "schedule": {"kind": "constant", "warmup": 0.05},
-    }  # fmt: skip
-    for name, maximised in (("ppo", "proxy"), ("ppo-worse", "worse")):
-        make(
-            watched_ppo(seed), name, values, model="policy", examples="world", reward=maximised, second=["second"]
-        )  # fmt: skip
+    maximise("ppo", "proxy", size.rollouts, seed, second=["second"])
+    maximise("ppo-worse", "worse", size.rollouts, seed, second=["second"])
     return made
 
 

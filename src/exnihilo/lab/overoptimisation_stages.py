@@ -3,8 +3,8 @@ of n."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from exnihilo.align import ppo
 from exnihilo.align.responses import Response, Sampler
-from exnihilo.align.rewards import RewardSource, Scored
+from exnihilo.align.rewards import Scored
 from exnihilo.core.config import Config, ExamplesRef, ModelRef, RewardRef
 from exnihilo.core.jsonl import read_jsonl, write_jsonl
 from exnihilo.core.seeds import derive
@@ -29,9 +29,6 @@ from exnihilo.tokenizer.tokenizer import Tokenizer
 
 MAX_NEW, LENGTH = 24, 64
 AT_ONCE = 512
-PICKED = (1, 4, 16, 64)
-"""Of how many answers each answer is the proxy's best that the second reward model learns from. By the best of 64 it is
-1.8 = √(log 64 − 63/64) from the policy, about as far as gold rises."""
 SHAPE: dict[str, Any] = {
     "width": 64,
     "depth": 2,
@@ -60,8 +57,8 @@ class ComparisonsConfig(Config):
     learner: Literal["proxy", "worse", "second"] = Field(
         description="for which reward model: they share no answer"
     )
-    proxy: RewardRef | None = Field(
-        None, description="the one that picks some of the answers, as a policy would"
+    pilots: list[ModelRef] = Field(
+        [], description="models that answer, too, each as often: where maximising the proxy has led before"
     )
 
 
@@ -103,23 +100,18 @@ def _comparisons(config: ComparisonsConfig, inputs: Inputs, work: Workspace) -> 
 def _pairs(
     config: ComparisonsConfig, inputs: Inputs, seed: int, work: Workspace
 ) -> Iterator[tuple[Response, Response]]:
-    """Pairs of answers to a question: sampled, or as many each of the best of 1, 4, 16 and 64 by the proxy."""
-    if config.proxy is None:
-        answers = list(_answers(inputs, config.pairs, seed, work, group=2))
+    """Pairs of answers to a question, of one model or of any two."""
+    pilots = inputs.get("pilots", {})
+    assert not isinstance(pilots, Path)
+    models = [folder_of(inputs, "model"), *pilots.values()]
+    questions = config.pairs // len(models)
+    # The same questions to all: their answers to one are put in random order, and neighbours compared.
+    by_model = [list(_answers(inputs, questions, seed, work, model=model, group=2)) for model in models]
+    shuffled = random.Random(seed)
+    for at in range(0, 2 * questions, 2):
+        answers = [one for of_model in by_model for one in of_model[at : at + 2]]
+        shuffled.shuffle(answers)
         yield from zip(answers[::2], answers[1::2], strict=True)
-        return
-    proxy = Scored([folder_of(inputs, "proxy")], Tokenizer.load(folder_of(inputs, "model")), force=True)
-    for n in PICKED:
-        questions = config.pairs // len(PICKED)
-        best = list(picked(list(_answers(inputs, questions, derive(seed, n), work, group=2 * n)), proxy, n))
-        yield from zip(best[::2], best[1::2], strict=True)
-
-
-def picked(answers: Sequence[Response], reward: RewardSource, n: int) -> Iterator[Response]:
-    """The best of each n answers that follow each other; of equal ones the first, and unjudged ones come last."""
-    scores = [-math.inf if score is None else score for score in reward(answers)]
-    for begin in range(0, len(answers), n):
-        yield answers[max(range(begin, begin + n), key=scores.__getitem__)]
 
 
 def _preferred(world: WordWorld, *pair: Response) -> dict[str, Any] | None:
@@ -154,10 +146,11 @@ def folder_of(inputs: Inputs, field: str) -> Path:
 
 
 def _answers(
-    inputs: Inputs, questions: int, seed: int, work: Workspace, *, group: int = 1
+    inputs: Inputs, questions: int, seed: int, work: Workspace, *, model: Path | None = None, group: int = 1
 ) -> Iterator[Response]:
-    """`group` answers to each of so many questions, those to one next to each other."""
-    model, tokenizer = load_with_tokenizer(folder_of(inputs, "model"))
+    """`group` answers to each of so many questions, those to one next to each other: by `model`, or by that of the
+    inputs."""
+    answering, tokenizer = load_with_tokenizer(model or folder_of(inputs, "model"))
     items = [item for _, item in read_jsonl(folder_of(inputs, "examples") / "prompts.jsonl")]
     with work.progress(questions, "sampling", "questions") as progress:
         for begin in range(0, questions, AT_ONCE):
@@ -165,7 +158,7 @@ def _answers(
                 items, tokenizer, prompts=min(AT_ONCE, questions - begin), group=group, temperature=1.0,
                 max_new=MAX_NEW, length=LENGTH, seed=derive(seed, "answers", begin),
             )  # fmt: skip
-            yield from sampler.sample(0, model.eval())
+            yield from sampler.sample(0, answering.eval())
             progress.advance(sampler.prompts)
 
 

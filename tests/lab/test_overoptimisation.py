@@ -60,7 +60,9 @@ def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path
     assert {"policy", "proxy", "second", "answers", "ppo"} <= before.keys()
     assert before["proxy-pairs"] != before["second-pairs"], "the two reward models learn from other answers"
     asked = {used["name"] for used in read_manifest(seed / "second-pairs")["inputs"]}
-    assert asked == {"policy", "world", "pilot-1", "pilot-2", "pilot-3"}, "from where the first one leads"
+    assert asked == {"policy", "world", "pilot-1", "pilot-2", "pilot-3"}, (
+        "from where maximising the first one leads"
+    )
     seeds = {name: read_manifest(seed / name)["seed"] for name in ("pilot-1", "pilot-2", "pilot-3", "ppo")}
     assert len(set(seeds.values())) == 4, "what is watched is not what was tried out"
     one = result["seeds"]["1"]

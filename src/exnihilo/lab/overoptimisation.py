@@ -44,11 +44,9 @@ from exnihilo.train import sft
 
 RESULT = "results.json"
 Record = dict[str, Any]
-ARTIFACTS = (
-    "world", "start", "policy", "proxy-pairs", "proxy", "worse-pairs", "worse", "pilot-1", "pilot-2", "pilot-3",
-    "second-pairs", "second", "answers", "ppo", "ppo-worse",
-)  # fmt: skip
-"""What is made for a seed, in this order."""
+BEFORE = ("world", "start", "policy", "proxy-pairs", "proxy", "worse-pairs", "worse")
+AFTER = ("second-pairs", "second", "answers", "ppo", "ppo-worse")
+"""What is made for a seed, before its pilots and after them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Size:
     answers: int = 4096
     rollouts: int = 100
     prompts: int = 128
-    pilots: tuple[int, int, int] = (20, 40, 80)
+    pilots: tuple[int, ...] = (15, 20, 25, 30, 40, 50, 60, 80)
     window: int = 4
 
 
@@ -105,11 +103,16 @@ def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = Non
 
 
 def missing(folder: Path, seeds: Sequence[int]) -> dict[str, list[str]]:
-    """For each seed's folder the artifacts that are not there yet."""
+    """For each seed's folder the artifacts that are not there yet, in the order in which they are made."""
+    names = (*BEFORE, *_pilots(Size()), *AFTER)
     return {
-        f"seed={seed}": [name for name in ARTIFACTS if not (folder / f"seed={seed}" / name).is_dir()]
+        f"seed={seed}": [name for name in names if not (folder / f"seed={seed}" / name).is_dir()]
         for seed in seeds
     }
+
+
+def _pilots(size: Size) -> list[str]:
+    return [f"pilot-{number}" for number, _ in enumerate(size.pilots, start=1)]
 
 
 def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]) -> dict[str, Path]:
@@ -159,7 +162,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
 
     learn("proxy", size.pairs, [])
     learn("worse", size.worse, [])
-    pilots = [f"pilot-{number}" for number in (1, 2, 3)]
+    pilots = _pilots(size)
     for name, rollouts in zip(pilots, size.pilots, strict=True):
         maximise(name, "proxy", rollouts, derive(seed, name))
     learn("second", size.second, pilots)

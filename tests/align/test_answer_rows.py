@@ -43,7 +43,7 @@ def learned(batch: Batch, places: Sequence[Place], advantages: Tensor) -> Batch:
 
 def by_answer(model: Decoder, batch: Batch, places: Sequence[Place]) -> list[Tensor]:
     found = torch.zeros_like(batch.weights, dtype=model.embedding.weight.dtype)
-    found[batch.weights != 0] = response_logprobs(model, batch)[0]
+    found[batch.weights != 0] = response_logprobs(model, batch)
     return [found[row, answer] for row, answer in places]
 
 

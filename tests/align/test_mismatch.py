@@ -109,7 +109,7 @@ def test_what_agrees_is_left_as_it_is_to_the_bit() -> None:
     batch = every_answer(own.exp(), own, own)
     exact = torch.zeros_like(batch.weights)
     with torch.no_grad():
-        exact[batch.weights != 0] = response_logprobs(model, batch)[0]
+        exact[batch.weights != 0] = response_logprobs(model, batch)
     batch = replace(batch, extra=batch.extra | {SAMPLED: exact, REFERENCE: exact - 0.1})
     losses = [PolicyGradient(0.1, importance_cap=cap)(model, batch) for cap in (None, CAP)]
     assert torch.equal(losses[0].total, losses[1].total)

@@ -63,8 +63,8 @@ def make_batch(model: Decoder, rows: int = 4, seed: int = 1, reference: Decoder 
     kept = weights != 0
     filled = {SAMPLED: zeros.clone(), REFERENCE: zeros.clone()}
     with torch.no_grad():
-        filled[SAMPLED][kept] = response_logprobs(model, batch)[0].double()
-        filled[REFERENCE][kept] = response_logprobs(reference or model, batch)[0].double()
+        filled[SAMPLED][kept] = response_logprobs(model, batch).double()
+        filled[REFERENCE][kept] = response_logprobs(reference or model, batch).double()
     return replace(batch, extra=batch.extra | filled)
 
 
@@ -108,7 +108,7 @@ def test_grpo_4_tokens_count_the_same_whatever_the_length_of_their_answer() -> N
     sampled = torch.zeros_like(weights)
     batch = replace(batch, weights=weights)
     with torch.no_grad():
-        sampled[weights != 0] = response_logprobs(model, batch)[0].double()
+        sampled[weights != 0] = response_logprobs(model, batch).double()
     batch = replace(batch, extra={ADVANTAGES: advantages, SAMPLED: sampled, REFERENCE: sampled})
     loss = PolicyGradient(beta=0.0)(model, batch)
     assert (loss.total / loss.weight).item() == pytest.approx(-0.5, abs=1e-6)
@@ -230,7 +230,7 @@ def test_grpo_5_a_long_answer_that_drifted_a_little_keeps_its_gradient() -> None
     ones, zeros = torch.ones(1, 1000, dtype=torch.float64), torch.zeros(1, 1000, dtype=torch.long)
     batch = Batch(tokens, torch.arange(1000)[None], zeros, tokens.roll(-1, 1), ones, {})
     with torch.no_grad():
-        now = response_logprobs(model, batch)[0].double()[None]
+        now = response_logprobs(model, batch).double()[None]
     batch = replace(batch, extra={ADVANTAGES: ones, SAMPLED: now - 0.002, REFERENCE: now})
     loss = PolicyGradient(beta=0.0)(model, batch)
     assert (loss.total / loss.weight).item() == pytest.approx(-1.002002, abs=1e-5)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from exnihilo.objectives import linear_cross_entropy as chunking
-from exnihilo.objectives.linear_logprobs import linear_logprobs
+from exnihilo.objectives.linear_logprobs import linear_logprobs, linear_logprobs_entropy
 
 
 def inputs(n: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,7 +27,8 @@ def plain(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 def test_values_and_gradients_are_the_plain_ones(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunking, "CHUNK", 64)
     given = inputs(n)
-    found, entropy = linear_logprobs(*given)
+    found, entropy = linear_logprobs_entropy(*given)
+    assert torch.equal(linear_logprobs(*given), found)
     expected, spread = plain(*given)
     assert torch.allclose(found, expected, atol=1e-12) and torch.allclose(entropy, spread, atol=1e-12)
     assert not entropy.requires_grad
@@ -45,7 +46,7 @@ def test_values_and_gradients_are_the_plain_ones(n: int, monkeypatch: pytest.Mon
 def test_what_is_frozen_gets_no_gradient(frozen: int) -> None:
     given = list(inputs(20))
     given[frozen] = given[frozen].detach()
-    linear_logprobs(given[0], given[1], given[2])[0].sum().backward()
+    linear_logprobs(given[0], given[1], given[2]).sum().backward()
     other = given[1 - frozen]
     expected = torch.autograd.grad(plain(given[0], given[1], given[2])[0].sum(), other)[0]
     assert given[frozen].grad is None
@@ -57,7 +58,8 @@ def test_without_a_graph_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Tensor, "scatter_add_", lambda self, *_: kept.append(self.numel()) or self)
     hidden, head, targets = inputs(20)
     with torch.no_grad():
-        found, _ = linear_logprobs(hidden, head, targets)
+        found = linear_logprobs(hidden, head, targets)
+        assert torch.equal(linear_logprobs_entropy(hidden, head, targets)[0], found)
         chunking.linear_cross_entropy(hidden, head, targets, torch.ones(20, dtype=torch.float64))
     assert not kept and not found.requires_grad
     linear_logprobs(hidden, head, targets)
@@ -68,7 +70,7 @@ def test_bfloat16_products_stay_close_to_float32() -> None:
     hidden, head, targets = inputs(300, torch.float32)
     expected = torch.autograd.grad(plain(hidden, head, targets)[0].sum(), (hidden, head))
     with torch.autocast("cpu", torch.bfloat16):
-        found, entropy = linear_logprobs(hidden, head, targets)
+        found, entropy = linear_logprobs_entropy(hidden, head, targets)
     assert found.dtype == entropy.dtype == torch.float32
     assert torch.allclose(found, plain(hidden, head, targets)[0], atol=0.1)
     for ours, theirs in zip(torch.autograd.grad(found.sum(), (hidden, head)), expected, strict=True):

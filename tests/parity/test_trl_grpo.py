@@ -12,7 +12,8 @@ from torch import Tensor
 
 from exnihilo.align.advantages import group_advantages
 from exnihilo.model.decoder import Decoder
-from exnihilo.objectives.policy import PolicyGradient, response_logprobs
+from exnihilo.objectives.linear_logprobs import linear_logprobs_entropy
+from exnihilo.objectives.policy import PolicyGradient, packed_hidden, response_logprobs
 from exnihilo.tokens.batch import Batch
 from trl_trainers import (
     AsTransformers,
@@ -129,7 +130,10 @@ def test_grpo_4_log_probabilities_are_those_of_grpo_trainer() -> None:
         wrapped, batch.tokens, torch.ones_like(batch.tokens), MOST, compute_entropy=True
     )
     kept = inputs["completion_mask"].bool()
-    ours, entropy = response_logprobs(model, batch)
+    ours, entropy = linear_logprobs_entropy(
+        packed_hidden(model, batch)[kept], model.head_weight, batch.targets[kept]
+    )
+    assert torch.equal(ours, response_logprobs(model, batch))
     assert torch.allclose(ours, theirs[kept], rtol=0, atol=TIGHT)
     assert torch.allclose(entropy, entropies[kept], rtol=0, atol=TIGHT)
 

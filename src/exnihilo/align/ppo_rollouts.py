@@ -171,9 +171,9 @@ class PPORollouts:
             part = batch.rows(start, start + ROWS)
             kept, part = part.weights != 0, part.to(device)
             with multiplying_in(self.dtype, device):
-                own = response_logprobs(model.policy, part)[0]
+                own = response_logprobs(model.policy, part)
                 with adapters_off(self.reference):
-                    theirs = response_logprobs(self.reference, part)[0]
+                    theirs = response_logprobs(self.reference, part)
             old[start : start + ROWS][kept] = own.float().cpu()
             reference[start : start + ROWS][kept] = theirs.float().cpu()
             worth = model.critic(part.tokens, part.positions, part.segments)[..., 0].float().cpu()

@@ -112,7 +112,7 @@ class Rollouts:
         for start in range(0, len(batch), ROWS):
             part = batch.rows(start, start + ROWS)
             with multiplying_in(self.dtype, device):
-                own = response_logprobs(model, part.to(device))[0]
+                own = response_logprobs(model, part.to(device))
             found[start : start + ROWS][part.weights != 0] = own.float().cpu()
         return found
 

@@ -55,7 +55,7 @@ class WatchConfig(Config):
         ge=0,
         description="what a nat of KL to the reference, of an answer, has to bring in second reward to be worth it",
         json_schema_extra=why(
-            "0.01 standard deviations of the reward model's scores, so that of what is alike the nearer wins; more, say "
+            "0.01 standard deviations of the reward model's scores, so that of what is alike the nearer wins; more, as "
             "0.05, where the second reward has not seen what this one leads to: mistakes that they share only the "
             "distance tells of",
             example="0.05",

@@ -1,7 +1,7 @@
 """How a learned reward is over-optimised: gold and proxy reward against √KL, for best-of-n and for PPO (arXiv
 2210.10760), and where the early stop lands that never reads gold.
 
-A model of a world of words answers at random. Gold, a program, prefers one of two answers a thousand times; a reward
+A model of a world of words answers at random. Gold, a program, prefers one of two answers five hundred times; a reward
 model learns that. Runs of other seeds try out where maximising it leads, and a second one learns from three thousand
 comparisons of what they answer. Best of n picks by the first, and PPO maximises it to far beyond the turn, with no KL
 penalty. Where training would have stopped is replayed from its records by the rule that stops it. Both are done again
@@ -64,13 +64,13 @@ class Size:
     """
 
     steps: int = 300
-    pairs: int = 1000
-    worse: int = 250
+    pairs: int = 500
+    worse: int = 125
     second: int = 3000
     answers: int = 4096
-    rollouts: int = 100
+    rollouts: int = 150
     prompts: int = 128
-    pilots: tuple[int, ...] = (15, 20, 25, 30, 40, 50, 60, 80)
+    pilots: tuple[int, ...] = (15, 25, 35, 45, 60, 75, 90, 120)
     window: int = 4
 
 
@@ -152,7 +152,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
         values: Record = {
             "steps": 2 * rollouts, "prompts": size.prompts, "beta": 0, "max_new": MAX_NEW, "length": LENGTH,
             "force_reward": True, "log_every": 2, "watch": {"stop": False, "every": size.window},
-            "optimizer": {"lr": 0.004, "lr_embedding": 0.002},
+            "optimizer": {"lr": 0.003, "lr_embedding": 0.0015},
             "schedule": {"kind": "constant", "warmup": 0.05},
         }  # fmt: skip
         make(

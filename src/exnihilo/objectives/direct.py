@@ -113,6 +113,6 @@ def answer_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
     """The log-probability in nats of each segment's weighted targets, summed, and how many they are, `[rows, S]`."""
     hidden = model.hidden(batch.tokens, batch.positions, batch.segments)
     kept = batch.weights != 0
-    found, _ = linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])
+    found = linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])
     by_position = found.new_zeros(batch.tokens.shape).masked_scatter(kept, found)
     return segment_sums(by_position, batch.segments), segment_sums(kept.to(found.dtype), batch.segments)

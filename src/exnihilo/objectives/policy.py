@@ -9,7 +9,7 @@ from torch import Tensor
 from exnihilo.model.adapters import adapters_off
 from exnihilo.model.decoder import Decoder
 from exnihilo.objectives.importance import importance_weights, mismatch
-from exnihilo.objectives.linear_logprobs import linear_logprobs
+from exnihilo.objectives.linear_logprobs import linear_logprobs, linear_logprobs_entropy
 from exnihilo.objectives.loss import Loss
 from exnihilo.tokens.batch import PREFIX, Batch
 
@@ -55,7 +55,7 @@ class PolicyGradient:
     def __call__(self, model: Decoder, batch: Batch) -> Loss:
         hidden = packed_hidden(model, batch)
         kept = batch.weights != 0
-        logprobs, entropy = linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])
+        logprobs, entropy = linear_logprobs_entropy(hidden[kept], model.head_weight, batch.targets[kept])
         weights = batch.weights[kept]
         advantages, sampled, reference = (
             batch.extra[name][kept] for name in (ADVANTAGES, SAMPLED, REFERENCE)
@@ -99,9 +99,8 @@ class PolicyGradient:
         return (divergence * weights[anchored]).sum()
 
 
-def response_logprobs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probability and (without a graph) entropy in nats, `[n]` each, of the n targets whose weight is not
-    0."""
+def response_logprobs(model: Decoder, batch: Batch) -> Tensor:
+    """Log-probability in nats `[n]` of the n targets whose weight is not 0."""
     hidden = packed_hidden(model, batch)
     kept = batch.weights != 0
     return linear_logprobs(hidden[kept], model.head_weight, batch.targets[kept])

@@ -7,7 +7,7 @@ import torch
 
 from exnihilo.model.actor_critic import ActorCritic
 from exnihilo.objectives.linear_cross_entropy import linear_cross_entropy
-from exnihilo.objectives.linear_logprobs import linear_logprobs
+from exnihilo.objectives.linear_logprobs import linear_logprobs_entropy
 from exnihilo.objectives.loss import Loss
 from exnihilo.objectives.policy import ADVANTAGES, OLD
 from exnihilo.tokens.batch import Batch
@@ -35,7 +35,9 @@ class ClippedPolicyAndValue:
     def __call__(self, model: ActorCritic, batch: Batch) -> Loss:
         hidden = model.policy.hidden(batch.tokens, batch.positions, batch.segments)
         kept = batch.weights != 0
-        logprobs, entropy = linear_logprobs(hidden[kept], model.policy.head_weight, batch.targets[kept])
+        logprobs, entropy = linear_logprobs_entropy(
+            hidden[kept], model.policy.head_weight, batch.targets[kept]
+        )
         weights = batch.weights[kept]
         advantages, old, before, returns = (
             batch.extra[name][kept] for name in (ADVANTAGES, OLD, VALUES, RETURNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from pathlib import Path
@@ -75,6 +76,9 @@ def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path
     assert maximised["ppo"] ^ maximised["ppo-worse"] == {"proxy", "worse"}
     assert [point["step"] for point in one["rl"]["points"]] == [0, 2, 4, 6, 8, 10]
     assert read_json(tmp_path / "lab" / "results.json") == result
+    straight = copy.deepcopy(result)
+    straight["seeds"]["1"]["rl"]["fit"] |= {"alpha": 0.4, "beta": 0.001, "peak": math.exp(399)}
+    assert "not up to" in "\n".join(table(straight)).partition("β log d")[2], "what it says beyond is a guess"
     text = "\n".join(table(result))
     assert "d (α − β log d)" in text and "Early stop" in text
     rows = [line.split() for line in text.partition("learned from that is maximised")[2].splitlines()]

@@ -130,9 +130,9 @@ def test_grpo_4_log_probabilities_are_those_of_grpo_trainer() -> None:
         wrapped, batch.tokens, torch.ones_like(batch.tokens), MOST, compute_entropy=True
     )
     kept = inputs["completion_mask"].bool()
-    ours, entropy = linear_logprobs_entropy(
-        packed_hidden(model, batch)[kept], model.head_weight, batch.targets[kept]
-    )
+    answers = batch.weights != 0
+    hidden = packed_hidden(model, batch)[answers]
+    ours, entropy = linear_logprobs_entropy(hidden, model.head_weight, batch.targets[answers])
     assert torch.equal(ours, response_logprobs(model, batch))
     assert torch.allclose(ours, theirs[kept], rtol=0, atol=TIGHT)
     assert torch.allclose(entropy, entropies[kept], rtol=0, atol=TIGHT)

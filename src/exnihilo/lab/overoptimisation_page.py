@@ -74,12 +74,14 @@ def _fits(result: Record, form: str) -> list[list[str]]:
     rows = [list(HEADS)]
     for seed, one in result["seeds"].items():
         found = Fit(**{key: value for key, value in one[form]["fit"].items() if key != "peak"})
-        peak = found.peak
+        furthest = max(point["distance"] for point in one[form]["points"])
+        # Beyond what was measured a turn is a guess, and of a nearly straight line an absurd one.
+        peak = found.peak if found.peak is not None and found.peak <= furthest else None
         rows.append(
             [
                 seed,
                 *(signed(f"{value:.3f}") for value in (found.alpha, found.beta, found.r2)),
-                "nowhere" if peak is None else f"{peak:.2f}",
+                f"not up to {furthest:.2f}" if peak is None else f"{peak:.2f}",
                 "–" if peak is None else signed(f"{found.at([peak])[0]:+.2f}"),
             ]
         )

@@ -34,8 +34,8 @@ def test_a_dry_run_of_a_study_says_what_is_missing(call: Call, here: Path) -> No
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "x",
-        "    seed=4: world, start, policy, proxy-pairs, proxy, worse-pairs, worse, second-pairs, second, answers, ppo, "
-        "ppo-worse",
+        "    seed=4: world, start, policy, proxy-pairs, proxy, worse-pairs, worse, pilot-1, pilot-2, pilot-3, pilot-4, "
+        "pilot-5, pilot-6, pilot-7, pilot-8, second-pairs, second, answers, ppo, ppo-worse",
     ]
     (here / "x" / "seed=4" / "world").mkdir(parents=True)
     assert json.loads(call(*words, "--json")[1])["missing"]["seed=4"][0] == "start"

@@ -88,4 +88,7 @@ def test_the_experiment_runs_says_what_came_out_and_makes_nothing_twice(tmp_path
     times = {path: path.stat().st_mtime_ns for path in seed.rglob("*.safetensors")}
     assert overoptimisation(tmp_path / "lab", [1], SMALL) == result
     assert {path: path.stat().st_mtime_ns for path in seed.rglob("*.safetensors")} == times
-    assert measure({name: seed / name for name in ("answers", "ppo", "ppo-worse")}, SMALL.window) == one
+    assert (
+        measure({name: seed / name for name in ("answers", "ppo", "ppo-worse")}, SMALL.window, SMALL.price)
+        == one
+    )

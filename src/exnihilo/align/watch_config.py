@@ -51,13 +51,12 @@ class WatchConfig(Config):
         ),
     )
     price: float = Field(
-        default=0.01,
+        default=0.05,
         ge=0,
         description="what a nat of KL to the reference, of an answer, has to bring in second reward to be worth it",
         json_schema_extra=why(
-            "0.01 standard deviations of the reward model's scores, so that of what is alike the nearer wins; more, as "
-            "0.05, where the second reward has not seen what this one leads to: mistakes that they share only the "
-            "distance tells of",
-            example="0.05",
+            "0.05 standard deviations of the reward model's scores, as beta takes: two reward models share mistakes "
+            "that only the distance tells of. 0 goes by the second reward alone",
+            example="0.02",
         ),
     )

@@ -20,7 +20,6 @@ from typing import Any
 from exnihilo.align import reward
 from exnihilo.align.best_of_n import divergence, expected_picked
 from exnihilo.align.watch import verdict, windows
-from exnihilo.align.watch_config import WatchConfig
 from exnihilo.core.build import build
 from exnihilo.core.config import Config, validate
 from exnihilo.core.errors import Interrupted, Refused
@@ -61,6 +60,8 @@ class Size:
         rollouts, prompts: of PPO, and the answers in each.
         pilots: rollouts of the runs that tell where maximising the reward leads.
         window: rollouts that a point of its curve is made of.
+        price: what a nat costs where the stop is replayed; less than `watch.price` is by default, since this second
+            reward model has seen what the first one leads to.
     """
 
     steps: int = 300
@@ -72,6 +73,7 @@ class Size:
     prompts: int = 128
     pilots: tuple[int, ...] = (15, 25, 35, 45, 60, 75, 90, 120)
     window: int = 4
+    price: float = 0.01
 
 
 def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = None) -> Record:
@@ -90,7 +92,7 @@ def overoptimisation(folder: Path, seeds: Sequence[int], size: Size | None = Non
         for number, seed in enumerate(seeds, start=1):
             EventLog(folder).write("lab", "run", message=f"seed {seed}, {number} of {len(seeds)}")
             made = _make(folder / f"seed={seed}", seed, size, stopped)
-            found[str(seed)] = measure(made, size.window)
+            found[str(seed)] = measure(made, size.window, size.price)
         result = {
             "schema": 1,
             "size": asdict(size) | {"pilots": list(size.pilots)},
@@ -175,7 +177,7 @@ def _make(folder: Path, seed: int, size: Size, stopped: Callable[[], int | None]
     return made
 
 
-def measure(made: dict[str, Path], window: int) -> Record:
+def measure(made: dict[str, Path], window: int, price: float) -> Record:
     """The curves of a seed with their fits, by either reward model, and where the stop lands.
 
     Gold is what was gained, in standard deviations over the answers that the policy begins with; the others are on the
@@ -194,7 +196,7 @@ def measure(made: dict[str, Path], window: int) -> Record:
     (records, curve), (_, worse) = rl("ppo"), rl("ppo-worse")
     return {
         "best_of_n": _best_of_n(answers, "proxy", start, spread),
-        "rl": curve | {"stop": _stop(records, curve["points"], every)},
+        "rl": curve | {"stop": _stop(records, curve["points"], every, price)},
         "worse": {"best_of_n": _best_of_n(answers, "worse", start, spread), "rl": worse},
     }
 
@@ -241,10 +243,9 @@ def _fitted(form: str, points: Sequence[Record]) -> Record:
     return asdict(fit) | {"peak": fit.peak}
 
 
-def _stop(records: Sequence[Record], points: Sequence[Record], every: int) -> Record:
+def _stop(records: Sequence[Record], points: Sequence[Record], every: int, price: float) -> Record:
     """Where the rule would have stopped, and what the gold reward of the weights that it goes back to is worth beside
     the best of all."""
-    price = WatchConfig().price
     seen = windows(records, every, len(points) * every)
     said = next((v for k in range(1, len(seen) + 1) if (v := verdict(seen[:k], price)) and v.stop), None)
     back = points[-1] if said is None else next(one for one in points if one["step"] == said.best)

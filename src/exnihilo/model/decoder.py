@@ -37,7 +37,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList((GPT2Block if learned else Block)(config) for _ in range(config.depth))
         self.norm = (nn.LayerNorm if learned else RMSNorm)(config.width, config.norm_eps)
         self.output = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
-        cos, sin = rotary_table(config.max_length, config.head_dim, config.rope_theta, config.rope_scaling)
+        cos, sin = _turns(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.initialise()
@@ -55,9 +55,7 @@ class Decoder(nn.Module):
         model = model.to_empty(device="cpu")
         for parameter, mark in zip(model.parameters(), marks, strict=True):
             vars(parameter).update(mark)  # `to_empty` forgets what Muon reads off a fused matrix
-        model.cos, model.sin = rotary_table(
-            config.max_length, config.head_dim, config.rope_theta, config.rope_scaling
-        )
+        model.cos, model.sin = _turns(config)
         return model
 
     @torch.no_grad()
@@ -155,3 +153,7 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Logits `[B, T, vocab_size]` of the token after each of `tokens` `[B, T]`."""
         return self.head(self.hidden(tokens, positions, segments, cache))
+
+
+def _turns(config: DecoderConfig) -> tuple[Tensor, Tensor]:
+    return rotary_table(config.max_length, config.head_dim, config.rope_theta, config.rope_scaling)

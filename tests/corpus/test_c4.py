@@ -82,7 +82,7 @@ def test_sentences_left_are_counted() -> None:
     ],
 )
 def test_sentences_of_a_line(line: str, count: int) -> None:
-    batch = TextBatch(["before.", line])
+    batch = TextBatch.of(["before.", line])
     assert sentence_counts(batch, batch.lines).tolist() == [1, count]
 
 

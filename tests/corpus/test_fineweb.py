@@ -18,7 +18,7 @@ PAPER = {"max_repeated_characters": 0.1, "max_line_feeds": None}
 
 
 def why(text: str, **limits: object) -> str | None:
-    checks = fineweb_quality(TextBatch(["", text]), FineWebLimits(**limits))  # type: ignore[arg-type]
+    checks = fineweb_quality(TextBatch.of(["", text]), FineWebLimits(**limits))  # type: ignore[arg-type]
     number = int(first_rejection(checks, 2)[1])
     return checks[number].reason if number >= 0 else None
 

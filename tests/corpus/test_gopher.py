@@ -19,13 +19,13 @@ OFF = dict.fromkeys(name for name in QualityLimits.model_fields if name != "stop
 
 def quality(text: str, **limits: object) -> str | None:
     """Why one text is rejected where only the limits given hold."""
-    checks = gopher_quality(TextBatch(["", text]), QualityLimits(**(OFF | limits)))  # type: ignore[arg-type]
+    checks = gopher_quality(TextBatch.of(["", text]), QualityLimits(**(OFF | limits)))  # type: ignore[arg-type]
     number = int(first_rejection(checks, 2)[1])
     return checks[number].reason if number >= 0 else None
 
 
 def repetition(text: str, **limits: object) -> str | None:
-    checks = gopher_repetition(TextBatch(["other words", text]), RepetitionLimits(**limits))  # type: ignore[arg-type]
+    checks = gopher_repetition(TextBatch.of(["other words", text]), RepetitionLimits(**limits))  # type: ignore[arg-type]
     number = int(first_rejection(checks, 2)[1])
     return checks[number].reason if number >= 0 else None
 
@@ -104,7 +104,9 @@ def test_overlapping_occurrences_count_once_unless_asked_for() -> None:
         + " and much else that is written here for the most part without any repetition at all, to be sure"
     )
     limits = {"top_ngrams": [0.4, 1, 1], "duplicate_ngrams": []}
-    checks = gopher_repetition(TextBatch([text]), RepetitionLimits(**(limits | {"top_ngrams": [0.0, 1, 1]})))  # type: ignore[arg-type]
+    checks = gopher_repetition(
+        TextBatch.of([text]), RepetitionLimits(**(limits | {"top_ngrams": [0.0, 1, 1]}))
+    )  # type: ignore[arg-type]
     assert checks[4].value[0] == pytest.approx((30 + 29) / len(text))  # the hyphens, with the spaces between
     assert repetition(text, **limits) == "gopher: one 2-gram again and again"
     assert repetition(text, **(limits | {"top_ngrams": [0.5, 1, 1]})) is None
@@ -157,7 +159,7 @@ def test_n_grams_as_counted_plainly(overlaps: bool) -> None:
         duplicate_ngrams=[0] * 6,
         overlaps=overlaps,
     )
-    checks = gopher_repetition(TextBatch(texts), limits)[4:]
+    checks = gopher_repetition(TextBatch.of(texts), limits)[4:]
     assert len(checks) == 9
     for i, text in enumerate(texts):
         expected = slow_repetition(text, overlaps)
@@ -174,7 +176,7 @@ def test_a_bound_is_enough_where_it_is_within_the_limit() -> None:
     exact = slow_repetition(text, False)["gopher: repeated 5-grams"]
     (check,) = [
         check
-        for check in gopher_repetition(TextBatch([text]), RepetitionLimits(duplicate_ngrams=[1.0]))
+        for check in gopher_repetition(TextBatch.of([text]), RepetitionLimits(duplicate_ngrams=[1.0]))
         if check.reason == "gopher: repeated 5-grams"
     ]
     assert (

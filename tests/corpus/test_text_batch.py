@@ -25,10 +25,9 @@ TEXTS = [
 
 
 def pieces(batch: TextBatch, spans: Spans) -> list[list[str]]:
-    found: list[list[str]] = [[] for _ in batch.texts]
+    found: list[list[str]] = [[] for _ in range(len(batch))]
     for text, start, end in zip(spans.text, spans.start, spans.end, strict=True):
-        at = batch.start[text]
-        found[text].append(batch.texts[text][start - at : end - at])
+        found[text].append(batch.joined[start:end])
     return found
 
 
@@ -39,7 +38,7 @@ def split_at(pattern: str) -> Callable[[str], list[str]]:
 @pytest.mark.parametrize("order", [1, -1])
 def test_words_chunks_lines_and_paragraphs(order: int) -> None:
     texts = TEXTS[::order]
-    batch = TextBatch(texts)
+    batch = TextBatch.of(texts)
     assert pieces(batch, batch.chunks) == [text.split() for text in texts]
     assert pieces(batch, batch.lines) == [split_at("\n")(text) for text in texts]
     assert pieces(batch, batch.stripped(batch.lines)) == [
@@ -52,7 +51,7 @@ def test_words_chunks_lines_and_paragraphs(order: int) -> None:
 
 
 def test_equal_hashes_are_equal_texts() -> None:
-    batch = TextBatch(["a ab b ba ab", "ab a b", "a" * 40 + " " + "a" * 41])
+    batch = TextBatch.of(["a ab b ba ab", "ab a b", "a" * 40 + " " + "a" * 41])
     words = batch.words
     hashes = batch.hashes(words)
     spelled = [word for text in pieces(batch, words) for word in text]
@@ -63,7 +62,7 @@ def test_equal_hashes_are_equal_texts() -> None:
 
 
 def test_sums_by_text() -> None:
-    batch = TextBatch(["one two", "", "three"])
+    batch = TextBatch.of(["one two", "", "three"])
     assert batch.words.count.tolist() == [2, 0, 1]
     assert batch.words.total(batch.words.length).tolist() == [6, 0, 5]
     assert batch.words.where(batch.words.length > 3).count.tolist() == [0, 0, 1]

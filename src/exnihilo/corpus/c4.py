@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from pydantic import Field
@@ -99,7 +100,7 @@ def c4_quality(texts: Sequence[str], limits: C4Limits) -> Cleaned:
     """Take out the lines that C4's rules take out, and check what is left of each text."""
     if limits.citations:
         texts = [_CITATION.sub("", text) if "[" in text else text for text in texts]
-    batch = TextBatch(texts)
+    batch = TextBatch.of(texts)
     lines = batch.stripped(batch.lines)
     live = np.ones(len(lines.start), dtype=bool)
     removed: dict[str, int] = {}
@@ -171,8 +172,6 @@ def _found(batch: TextBatch, phrase: str) -> Iterator[int]:
 
 
 def _joined(batch: TextBatch, lines: Spans) -> Iterator[str]:
-    for i, text in enumerate(batch.texts):
-        at = int(batch.start[i])
-        low, high = lines.first[i], lines.first[i + 1]
+    for low, high in pairwise(lines.first.tolist()):
         spans = zip(lines.start[low:high].tolist(), lines.end[low:high].tolist(), strict=True)
-        yield "\n".join(text[start - at : end - at] for start, end in spans)
+        yield "\n".join(batch.joined[start:end] for start, end in spans)

@@ -66,16 +66,22 @@ class TextBatch:
     About 40 bytes are held for a character while all that it offers is in use: give it a few megabytes at a time.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        joined = "\0".join(texts) + "\0"
-        self.codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    def __init__(self, codes: npt.NDArray[np.uint32], start: Int64, end: Int64) -> None:
+        self.codes = codes
+        self.start = start
+        self.end = end
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> TextBatch:
+        """The batch of these texts. None holds a NUL, which `collect` takes for binary data."""
+        joined = "".join(text + "\0" for text in texts)
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         length = np.fromiter(map(len, texts), np.int64, len(texts))
-        self.end: Int64 = np.cumsum(length + 1) - 1
-        self.start: Int64 = self.end - length
+        end: Int64 = np.cumsum(length + 1) - 1
+        return cls(codes, end - length, end)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.start)
 
     @cached_property
     def length(self) -> Int64:
@@ -85,7 +91,7 @@ class TextBatch:
     @cached_property
     def joined(self) -> str:
         """All texts, each followed by a NUL: what a search for a phrase goes through at once."""
-        return "\0".join(self.texts) + "\0"
+        return self.codes.tobytes().decode("utf-32-le", "surrogatepass")
 
     @cached_property
     def lowered(self) -> str:
@@ -181,7 +187,7 @@ class TextBatch:
 
 def string_hash(text: str) -> np.uint64:
     """What `TextBatch.hashes` gives for a span that holds this text."""
-    batch = TextBatch([text])
+    batch = TextBatch.of([text])
     hashed: np.uint64 = batch.hashes(Spans(batch.start, batch.end, np.array([0, 1])))[0]
     return hashed
 

@@ -8,24 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from exnihilo.corpus.filters import (
-    RULES,
-    FilterConfig,
-    digit_share,
-    duplicate_line_share,
-    hexadecimal_share,
-    letter_share,
-    mean_line_length,
-    rejection,
-    replacement_share,
-    size,
-)
+from exnihilo.corpus.checks import first_rejection
+from exnihilo.corpus.filters import FilterConfig, general_checks
+from exnihilo.corpus.text_batch import TextBatch
 
-OFF = {rule.key: None for rule in RULES}
+OFF = dict.fromkeys(FilterConfig.model_fields)
 
 
 def only(**limits: float) -> FilterConfig:
     return FilterConfig(**{**OFF, **limits})  # type: ignore[arg-type]
+
+
+def rejection(text: str, limits: FilterConfig) -> str | None:
+    checks = general_checks(TextBatch.of(["another text", text]), limits)
+    number = int(first_rejection(checks, 2)[1])
+    return checks[number].reason if number >= 0 else None
+
+
+def measure(reason: str, text: str) -> float:
+    checks = general_checks(TextBatch.of([text, "another 0xff \ufffd\nanother"]), FilterConfig())
+    return next(float(check.value[0]) for check in checks if check.reason == reason)
 
 
 @pytest.mark.parametrize(
@@ -50,17 +52,17 @@ def test_corpus_1_both_sides_of_each_threshold(
 
 def test_corpus_1_documents_of_newlines_and_nothing_divide_by_nothing() -> None:
     for text in ("", "\n", "\n\n \t\n", " "):
-        measures = (mean_line_length, letter_share, digit_share, hexadecimal_share, duplicate_line_share)
-        assert [measure(text) for measure in (*measures, replacement_share, size)] == [0.0] * 7
+        checks = general_checks(TextBatch.of([text]), FilterConfig())
+        assert [check.value.tolist() for check in checks] == [[0.0]] * 7
         assert rejection(text, FilterConfig()) == "too short"
         assert rejection(text, only(max_duplicate_lines=0, max_digits=0, max_line_length=0)) is None
 
 
 def test_corpus_2_repetition_of_one_line_and_of_joined_words() -> None:
-    assert duplicate_line_share("one line that stands alone") == 0.0
+    assert measure("repeated lines", "one line that stands alone") == 0.0
     # Lines are compared whole: "ab c" and "a bc" are different.
-    assert duplicate_line_share("ab c\na bc") == 0.0
-    assert duplicate_line_share("ab c\n\n  ab c  ") == 0.5
+    assert measure("repeated lines", "ab c\na bc") == 0.0
+    assert measure("repeated lines", "ab c\n\n  ab c  ") == 0.5
 
 
 def test_core_5_a_threshold_of_zero_is_honoured() -> None:
@@ -74,13 +76,13 @@ def test_core_5_a_threshold_of_zero_is_honoured() -> None:
 def test_letters_of_any_script_are_letters() -> None:
     # Devanagari and Arabic write vowels as marks on letters; every script has digits.
     for text in ("नमस्ते दुनिया", "الشَّهَادَةُ ظَاهِرَةٌ", "虞舜調清管王襃賦雅音", "Ünïcödé"):
-        assert letter_share(text) == 1.0
-    assert digit_share("٤٢ 42 四") == 0.8
+        assert rejection(text, only(min_letters=1)) is None
+    assert measure("mostly digits", "٤٢ 42 四") == 0.8
 
 
 def test_hexadecimal_is_told_from_words() -> None:
-    assert hexadecimal_share("the facade was effaced, decade after decade; 12345678 of them") == 0.0
-    assert hexadecimal_share("deadbeef01 0xFF \\x1f \\u00e9") == 1.0
+    assert measure("hexadecimal data", "the facade was effaced, decade after decade; 12345678 of them") == 0.0
+    assert measure("hexadecimal data", "deadbeef01 0xFF \\x1f \\u00e9") == 1.0
 
 
 @pytest.mark.parametrize(

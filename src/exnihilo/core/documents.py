@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,6 +43,47 @@ class Document:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
+class ShardWriter:
+    """Writes documents into one Parquet file: a path, or a stream that is written from its start."""
+
+    def __init__(self, where: Path | BinaryIO) -> None:
+        self.documents = 0
+        self.bytes = 0
+        self._file = pq.ParquetWriter(where, SCHEMA, compression="zstd")
+        self._rows: list[tuple[str, str, str, str, str, str]] = []
+        self._row_bytes = 0
+
+    @property
+    def held(self) -> int:
+        """Documents of a row group that is not full yet."""
+        return len(self._rows)
+
+    def write(self, document: Document) -> int:
+        """Append one document. Returns its bytes of text."""
+        size = len(document.text.encode("utf-8"))
+        meta = json.dumps(document.meta, ensure_ascii=False, sort_keys=True)
+        self._rows.append(
+            (document.id, document.text, document.source, document.licence, document.generator, meta)
+        )
+        self._row_bytes += size
+        self.documents += 1
+        self.bytes += size
+        if len(self._rows) >= GROUP_DOCUMENTS or self._row_bytes >= GROUP_BYTES:
+            self._flush()
+        return size
+
+    def close(self) -> None:
+        """Write what is still held and finish the file."""
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
+            self._file.write_table(pa.table(columns, schema=SCHEMA))
+        self._rows, self._row_bytes = [], 0
+
+
 class CorpusWriter:
     """Writes documents to `folder/00000.parquet`, `00001.parquet` …, a new one after `shard_bytes` of text.
 
@@ -55,31 +96,27 @@ class CorpusWriter:
         self.shard_bytes = shard_bytes
         self.documents = 0
         self.bytes = 0
-        self._rows: list[tuple[str, str, str, str, str, str]] = []
-        self._row_bytes = 0
-        self._shard: pq.ParquetWriter | None = None
-        self._shard_filled = 0
+        self._shard: ShardWriter | None = None
         self._shards = 0
-        for stale in _shards(self.folder):
+        for stale in shards(self.folder):
             stale.unlink()
 
     def write(self, document: Document) -> None:
         """Append one document."""
-        size = len(document.text.encode("utf-8"))
-        meta = json.dumps(document.meta, ensure_ascii=False, sort_keys=True)
-        self._rows.append(
-            (document.id, document.text, document.source, document.licence, document.generator, meta)
-        )
-        self._row_bytes += size
+        if self._shard is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._shard = ShardWriter(self.folder / shard_name(self._shards))
+            self._shards += 1
+        self.bytes += self._shard.write(document)
         self.documents += 1
-        self.bytes += size
-        if len(self._rows) >= GROUP_DOCUMENTS or self._row_bytes >= GROUP_BYTES:
-            self._flush()
+        if self._shard.bytes >= self.shard_bytes and not self._shard.held:
+            self.close()
 
     def close(self) -> None:
-        """Write what is still held and finish the last shard. A second call does nothing."""
-        self._flush()
-        self._finish_shard()
+        """Finish the last shard. A second call does nothing."""
+        if self._shard is not None:
+            self._shard.close()
+        self._shard = None
 
     def __enter__(self) -> CorpusWriter:
         return self
@@ -89,25 +126,10 @@ class CorpusWriter:
     ) -> None:
         self.close()
 
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        if self._shard is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{self._shards:05d}.parquet"
-            self._shard = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-            self._shards += 1
-        columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
-        self._shard.write_table(pa.table(columns, schema=SCHEMA))
-        self._shard_filled += self._row_bytes
-        self._rows, self._row_bytes = [], 0
-        if self._shard_filled >= self.shard_bytes:
-            self._finish_shard()
 
-    def _finish_shard(self) -> None:
-        if self._shard is not None:
-            self._shard.close()
-        self._shard, self._shard_filled = None, 0
+def shard_name(number: int) -> str:
+    """The file name of a shard of a split."""
+    return f"{number:05d}.parquet"
 
 
 def splits(corpus: Path) -> list[str]:
@@ -115,7 +137,7 @@ def splits(corpus: Path) -> list[str]:
     folder = Path(corpus)
     if not folder.is_dir():
         return []
-    return sorted(child.name for child in folder.iterdir() if child.is_dir() and _shards(child))
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and shards(child))
 
 
 def read_documents(corpus: Path, split: str = "train", *, batch: int = 256) -> Iterator[Document]:
@@ -123,17 +145,18 @@ def read_documents(corpus: Path, split: str = "train", *, batch: int = 256) -> I
 
     Raises `Refused` if the corpus has no such split or a shard is not a whole Parquet file of this schema.
     """
-    shards = _shards(Path(corpus) / split)
-    if not shards:
-        found = ", ".join(splits(corpus)) or "none"
+    found = shards(Path(corpus) / split)
+    if not found:
+        names = ", ".join(splits(corpus)) or "none"
         raise Refused(
-            f"{corpus} holds no documents in split '{split}' (splits found: {found}); give a corpus that has it"
+            f"{corpus} holds no documents in split '{split}' (splits found: {names}); give a corpus that has it"
         )
-    return _read(shards, batch)
+    return read_shards(found, batch=batch)
 
 
-def _read(shards: list[Path], batch: int) -> Iterator[Document]:
-    for shard in shards:
+def read_shards(paths: Sequence[Path], *, batch: int = 256) -> Iterator[Document]:
+    """The documents of some shards, in order. Raises `Refused` as `read_documents` does."""
+    for shard in paths:
         try:
             with pq.ParquetFile(shard) as file:
                 missing = set(SCHEMA.names) - set(file.schema_arrow.names)
@@ -150,5 +173,6 @@ def _read(shards: list[Path], batch: int) -> Iterator[Document]:
             raise Refused(f"{shard}: not a whole Parquet file ({reason}); make the corpus again") from error
 
 
-def _shards(folder: Path) -> list[Path]:
+def shards(folder: Path) -> list[Path]:
+    """The shards of a split, in order."""
     return sorted(folder.glob("*.parquet")) if folder.is_dir() else []

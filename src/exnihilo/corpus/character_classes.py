@@ -15,7 +15,7 @@ WORD = 8  # what words are made of: letters, digits, marks, the underscore
 SYMBOL = 16  # punctuation, symbols, control characters: general categories P, S and C
 TERMINAL = 32  # ends a sentence
 IDEOGRAPH = 64  # kana and Han ideographs: written without spaces, each a word of its own
-ASCII_UPPER = 128
+NUMBER = 128  # digits and other numerals: general category N
 
 CODE_POINTS = 0x110000
 
@@ -41,13 +41,13 @@ def table() -> npt.NDArray[np.uint8]:
     kinds = np.frombuffer(categories, dtype=np.uint8)
     bits[np.isin(kinds, list(b"LMN"))] |= WORD
     bits[np.isin(kinds, list(b"PSC"))] |= SYMBOL
+    bits[kinds == ord("N")] |= NUMBER
     bits[ord("_")] |= WORD
     bits[ord("\n")] |= LINE_END
     bits[[ord(character) for character in _TERMINAL]] |= TERMINAL
     for first, last in _IDEOGRAPHS:
         block = bits[first : last + 1]
         block[(block & WORD) > 0] |= IDEOGRAPH
-    bits[ord("A") : ord("Z") + 1] |= ASCII_UPPER
     return bits
 
 

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from exnihilo.core.config import Config, CorpusRef, Count, why
+from exnihilo.core.config import CorpusRef, Count, why
 from exnihilo.core.stage import Inputs, Stage
-from exnihilo.corpus.filters import FilterConfig
+from exnihilo.corpus.judge import JudgeConfig
 
 if TYPE_CHECKING:
     from exnihilo.core.workspace import Workspace
 
 
-class CurateConfig(Config):
+class CurateConfig(JudgeConfig):
     """What to keep, and what to hold out."""
 
     corpus: CorpusRef = Field(
         description="the corpus to curate",
         json_schema_extra=why("there is no default: it is what `collect` made", example="runs/mine/raw"),
-    )
-    filters: FilterConfig = Field(
-        default_factory=FilterConfig, description="quality filters; null turns one off"
     )
     held_out: float = Field(
         0.05,
@@ -89,6 +86,15 @@ class CurateConfig(Config):
             "true: bits per byte mean more beside what a compressor needs for the same text, and it "
             "costs a second for a megabyte"
         ),
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="processes that filter shards, one each; null: one for each core",
+        json_schema_extra=why(
+            "open, all cores; the result is the same with any number, and each takes some 300 MB", example="4"
+        )
+        | {"cosmetic": True},
     )
 
 

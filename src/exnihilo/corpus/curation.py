@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exnihilo.core.documents import CorpusWriter, Document, read_documents
+from exnihilo.core.documents import CorpusWriter, Document, read_documents, read_shards, shards
 from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.files import write_json
 from exnihilo.corpus.deduplicate import ExactDuplicates
-from exnihilo.corpus.filters import rejection
+from exnihilo.corpus.engine import run_tasks
+from exnihilo.corpus.judge import JudgeConfig
+from exnihilo.corpus.judged_shards import Findings, ShardTask, judge_shard
 from exnihilo.corpus.near_duplicates import Containment, Hashes, shares_in_earlier, shingles
-from exnihilo.corpus.normalise import normalise
 from exnihilo.corpus.provenance import Provenance
 from exnihilo.corpus.removals import Removals
 from exnihilo.corpus.split import Candidate, candidate, cut_end, head, limit, split
@@ -28,6 +29,16 @@ LEAST_END = 16  # bytes: less than this at the end of the only document is no te
 
 
 @dataclass(frozen=True)
+class JudgedCorpus:
+    """The documents that the filters have left, in the order of the corpus."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Document]:
+        return read_shards(shards(self.folder))
+
+
+@dataclass(frozen=True)
 class Placement:
     """Which documents (by number) go where; `end` says that the end of the only document is held out."""
 
@@ -37,10 +48,10 @@ class Placement:
     limit_bytes: int | None = None  # of the parts of that document
     held_out_bytes: int | None = None
 
-    def documents(self, corpus: Path, where: str) -> Iterator[Document]:
+    def documents(self, judged: JudgedCorpus, where: str) -> Iterator[Document]:
         """The documents of one side, in their order."""
         numbers = {one.number for one in (self.train if where == TRAIN else self.held_out)}
-        for number, document in enumerate(_documents(corpus)):
+        for number, document in enumerate(judged):
             if number not in numbers:
                 continue
             if self.end:
@@ -55,38 +66,33 @@ class Placement:
 
 def curate(config: CurateConfig, corpus: Path, work: Workspace) -> None:
     """Read the split `train` of a corpus and write the curated one into `work.path`."""
-    removals = Removals()
-    with work.progress(None, "filtering", "documents") as progress:
-        kept: dict[int, Candidate] = {}
-        duplicates = ExactDuplicates()
-        read = 0
-        labels: set[str] = set()
-        for number, document in enumerate(_documents(corpus)):
-            read += 1
-            labels |= document.meta.keys()
+    found, judged = _judge(config, corpus, work)
+    removals = found.removals
+    kept: dict[int, Candidate] = {}
+    duplicates = ExactDuplicates()
+    with work.progress(
+        found.read - removals.counts.total(), "looking for equal texts", "documents"
+    ) as progress:
+        for number, document in enumerate(judged):
             progress.advance()
-            reason = rejection(document.text, config.filters)
-            if reason is not None:
-                removals.add(reason, document.id)
-                continue
             kept[number] = candidate(number, document, config.group)
             dropped = duplicates.add(number, document.id, document.text)
             if dropped is not None:
                 del kept[dropped[0]]
                 removals.add("exact duplicate", dropped[1])
-    if config.group is not None and config.group not in labels:
+    if config.group is not None and config.group not in found.labels:
         raise ConfigError(
-            f"group: no document has '{config.group}' in its meta; allowed: {', '.join(sorted(labels))}"
+            f"group: no document has '{config.group}' in its meta; allowed: {', '.join(sorted(found.labels))}"
         )
     placement = _place(config, list(kept.values()), removals)
-    held_out = _without_near_duplicates(config, corpus, placement, removals, work)
+    held_out = _without_near_duplicates(config, judged, placement, removals, work)
     placement = replace(placement, held_out=held_out)
 
     sides = {}
     provenance = Provenance()
     for where in (TRAIN, HELD_OUT):
         with CorpusWriter(work.path / where) as writer:
-            for document in placement.documents(corpus, where):
+            for document in placement.documents(judged, where):
                 writer.write(document)
                 if where == TRAIN:
                     provenance.add(document)
@@ -98,12 +104,21 @@ def curate(config: CurateConfig, corpus: Path, work: Workspace) -> None:
         with work.progress(None, "compressing with xz -9e to compare", "bytes") as progress:
             yardstick = Yardstick.measure(*texts)
             progress.advance(sides[HELD_OUT]["bytes"])
-    _report(work, read, sides, removals, placement, yardstick)
+    _report(work, found, sides, placement, yardstick)
 
 
-def _documents(corpus: Path) -> Iterator[Document]:
-    for document in read_documents(corpus, TRAIN):
-        yield replace(document, text=normalise(document.text))
+def _judge(config: CurateConfig, corpus: Path, work: Workspace) -> tuple[Findings, JudgedCorpus]:
+    """Apply the filters to each shard of the split `train`, as many at once as there are workers."""
+    read_documents(corpus, TRAIN)  # which says what is there instead, where there is no such split
+    folder = work.checkpoints / "judged"
+    rules = JudgeConfig.model_validate({name: getattr(config, name) for name in JudgeConfig.model_fields})
+    tasks = [ShardTask(i, shard, folder, rules) for i, shard in enumerate(shards(corpus / TRAIN))]
+    found = Findings()
+    with work.progress(len(tasks), "filtering", "shards") as progress:
+        for part in run_tasks(judge_shard, tasks, config.workers, check=lambda: progress.advance(0)):
+            found.merge(part)
+            progress.advance()
+    return found, JudgedCorpus(folder)
 
 
 def _place(config: CurateConfig, kept: list[Candidate], removals: Removals) -> Placement:
@@ -139,12 +154,12 @@ def _place(config: CurateConfig, kept: list[Candidate], removals: Removals) -> P
 
 
 def _without_near_duplicates(
-    config: CurateConfig, corpus: Path, placement: Placement, removals: Removals, work: Workspace
+    config: CurateConfig, judged: JudgedCorpus, placement: Placement, removals: Removals, work: Workspace
 ) -> list[Candidate]:
     """The held-out documents that neither training text nor larger ones hold, as many as wanted."""
     held_out = placement.held_out
     if config.near_duplicate is not None and held_out:
-        hashes, in_training = _compare(corpus, placement, work)
+        hashes, in_training = _compare(judged, placement, work)
         # The larger first: of a module's source and documentation, the source stays.
         order = sorted(range(len(held_out)), key=lambda i: (-held_out[i].size, held_out[i].identity))
         earlier = dict(zip(order, shares_in_earlier([hashes[i] for i in order]), strict=True))
@@ -172,16 +187,16 @@ def _without_near_duplicates(
     return wanted
 
 
-def _compare(corpus: Path, placement: Placement, work: Workspace) -> tuple[list[Hashes], list[float]]:
+def _compare(judged: JudgedCorpus, placement: Placement, work: Workspace) -> tuple[list[Hashes], list[float]]:
     """The shingles of each held-out document, and the share of them that training text holds."""
     total = len(placement.train) + len(placement.held_out)
     with work.progress(total, "looking for near-duplicates", "documents") as progress:
         hashes = []
-        for document in placement.documents(corpus, HELD_OUT):
+        for document in placement.documents(judged, HELD_OUT):
             hashes.append(shingles(document.text))
             progress.advance()
         containment = Containment(hashes)
-        for document in placement.documents(corpus, TRAIN):
+        for document in placement.documents(judged, TRAIN):
             containment.see(shingles(document.text))
             progress.advance()
     return hashes, containment.shares()
@@ -189,15 +204,22 @@ def _compare(corpus: Path, placement: Placement, work: Workspace) -> tuple[list[
 
 def _report(
     work: Workspace,
-    read: int,
+    found: Findings,
     sides: dict[str, dict[str, int]],
-    removals: Removals,
     placement: Placement,
     yardstick: Yardstick | None,
 ) -> None:
     measured = asdict(yardstick) if yardstick else None
-    report = {"read": read, **sides, "removed": removals.as_dict(), "yardstick": measured}
+    removals = found.removals
+    report = {
+        "read": found.read,
+        **sides,
+        "removed": removals.as_dict(),
+        "lines": dict(sorted(found.lines.items())),
+        "yardstick": measured,
+    }
     write_json(work.path / "curation.json", report)
+    write_json(work.path / "examples.json", found.samples.as_dict())
     work.summary = {
         "documents": sides[TRAIN]["documents"],
         "bytes": sides[TRAIN]["bytes"],
@@ -206,7 +228,7 @@ def _report(
         "removed": dict(sorted(removals.counts.items())),
     }
     work.lines = [
-        f"kept {sides[TRAIN]['documents']:,} of {read:,} documents, {sides[TRAIN]['bytes']:,} bytes",
+        f"kept {sides[TRAIN]['documents']:,} of {found.read:,} documents, {sides[TRAIN]['bytes']:,} bytes",
         f"held out {sides[HELD_OUT]['documents']:,} documents, {sides[HELD_OUT]['bytes']:,} bytes"
         + (", the end of the only document" if placement.end else ""),
         *removals.lines(),

@@ -1,4 +1,4 @@
-"""Quality filters: measures of one text, and the limits beyond which it is rejected.
+"""Quality filters: measures of each text of a batch, and the limits beyond which it is rejected.
 
 Where there is one, a measure follows Gopher's quality and repetition rules (arXiv 2112.11446, Table A1),
 restated for any script and for source code: sizes in bytes, letters by Unicode category, no stop words.
@@ -7,15 +7,15 @@ restated for any script and for source code: sizes in bytes, letters by Unicode 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 
+import numpy as np
 from pydantic import Field
 
 from exnihilo.core.config import Config, Count, why
+from exnihilo.corpus.character_classes import NUMBER, SPACE, WORD
+from exnihilo.corpus.checks import Check, share
+from exnihilo.corpus.copies import earlier_copies
+from exnihilo.corpus.text_batch import Bools, Int64, Spans, TextBatch
 
 
 class FilterConfig(Config):
@@ -84,98 +84,73 @@ class FilterConfig(Config):
     )
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A measure, the key of its limit, and which side of the limit is rejected."""
-
-    key: str
-    reason: str
-    measure: Callable[[str], float]
-    is_minimum: bool = False
-
-    def rejects(self, text: str, limit: float) -> bool:
-        value = self.measure(text)
-        return value < limit if self.is_minimum else value > limit
-
-
-def rejection(text: str, limits: FilterConfig) -> str | None:
-    """The reason code of the first filter that rejects a text, or None if it passes all of them."""
-    for rule in RULES:
-        limit = getattr(limits, rule.key)
-        if limit is not None and rule.rejects(text, limit):
-            return rule.reason
-    return None
-
-
-def size(text: str) -> float:
-    """Bytes of UTF-8 without surrounding white space."""
-    return len(text.strip().encode("utf-8"))
-
-
-def mean_line_length(text: str) -> float:
-    """Mean characters of the lines that are not blank; 0 where there is none."""
-    lines = content_lines(text)
-    return sum(map(len, lines)) / len(lines) if lines else 0.0
-
-
-def letter_share(text: str) -> float:
-    """Letters and the marks on them, as a share of what is not white space; 0 of nothing."""
-    return _share(text, lambda character: unicodedata.category(character)[0] in "LM")
-
-
-def digit_share(text: str) -> float:
-    """Digits and other numerals, as a share of what is not white space; 0 of nothing."""
-    return _share(text, lambda character: unicodedata.category(character)[0] == "N")
-
-
-def replacement_share(text: str) -> float:
-    """U+FFFD as a share of what is not white space; 0 of nothing."""
-    return _share(text, lambda character: character == "\ufffd")
-
-
-def hexadecimal_share(text: str) -> float:
-    """Characters in hexadecimal numbers (0x1f, deadbeef01) and escapes (\\x1f, \\u00e9), as a share of what
-    is not white space; 0 of nothing."""
-    solid = sum(map(len, text.split()))
-    return sum(len(match) for match in _HEXADECIMAL.findall(text)) / solid if solid else 0.0
-
-
-def duplicate_line_share(text: str) -> float:
-    """Lines that repeat an earlier one, as a share of the lines that are not blank; 0 where there is none."""
-    lines = content_lines(text)
-    return 1 - len(set(lines)) / len(lines) if lines else 0.0
-
-
-def content_lines(text: str) -> list[str]:
-    """The lines that are not blank, without surrounding white space."""
-    return [line for line in map(str.strip, text.split("\n")) if line]
-
-
-def _share(text: str, wanted: Callable[[str], bool]) -> float:
-    counts = _solid_characters(text)
-    total = counts.total()
-    return sum(count for character, count in counts.items() if wanted(character)) / total if total else 0.0
-
-
-@lru_cache(maxsize=1)
-def _solid_characters(text: str) -> Counter[str]:
-    # Counting first asks for each distinct character once, and several measures of a text share the counts.
-    counts = Counter(text)
-    return Counter({character: count for character, count in counts.items() if not character.isspace()})
-
-
 # A run of eight or more hexadecimal digits counts if it mixes letters and digits: "effaced" is a word.
 _HEXADECIMAL = re.compile(
     r"\b0[xX][0-9a-fA-F]+\b|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}"
     r"|\b(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}\b"
 )
 
-RULES = (
-    Rule("min_bytes", "too short", size, is_minimum=True),
-    Rule("max_replacement", "wrongly decoded", replacement_share),
-    Rule("max_line_length", "lines too long", mean_line_length),
-    Rule("max_hexadecimal", "hexadecimal data", hexadecimal_share),
-    Rule("max_digits", "mostly digits", digit_share),
-    Rule("min_letters", "too few letters", letter_share, is_minimum=True),
-    Rule("max_duplicate_lines", "repeated lines", duplicate_line_share),
-)
+
+def general_checks(batch: TextBatch, limits: FilterConfig) -> list[Check]:
+    """The checks in the order in which a text is told why it is rejected.
+
+    Shares are of what is not white space, and 0 of nothing. Lines are those that are not blank, without the white space
+    around them.
+    """
+    bits = batch.classes
+    solid = _in_each(batch, (bits & SPACE) == 0)
+    number = (bits & NUMBER) > 0
+    letter = ((bits & WORD) > 0) & ~number & (batch.codes != ord("_"))
+    lines = batch.stripped(batch.lines)
+    measured = (
+        ("too short", _bytes(batch), limits.min_bytes, True),
+        (
+            "wrongly decoded",
+            share(_in_each(batch, batch.codes == 0xFFFD), solid),
+            limits.max_replacement,
+            False,
+        ),
+        ("lines too long", share(lines.total(lines.length), lines.count), limits.max_line_length, False),
+        ("hexadecimal data", share(_hexadecimal(batch), solid), limits.max_hexadecimal, False),
+        ("mostly digits", share(_in_each(batch, number), solid), limits.max_digits, False),
+        ("too few letters", share(_in_each(batch, letter), solid), limits.min_letters, True),
+        (
+            "repeated lines",
+            share(lines.total(earlier_copies(batch, lines)), lines.count),
+            limits.max_duplicate_lines,
+            False,
+        ),
+    )
+    return [
+        Check(reason, value.astype(np.float64), limit, is_minimum)
+        for reason, value, limit, is_minimum in measured
+        if limit is not None
+    ]
+
+
+def _in_each(batch: TextBatch, chosen: Bools) -> Int64:
+    """How many characters of each text are chosen (bool[N]), int64[n]."""
+    places = np.flatnonzero(chosen)
+    return np.searchsorted(places, batch.end) - np.searchsorted(places, batch.start)
+
+
+def _bytes(batch: TextBatch) -> Int64:
+    """Bytes of UTF-8 of each text without surrounding white space, int64[n]."""
+    every = Spans(batch.start, batch.end, np.arange(len(batch) + 1))
+    filled = every.where(_in_each(batch, (batch.classes & SPACE) == 0) > 0)
+    texts = batch.stripped(filled)
+    size = texts.length.copy()
+    for first in (0x80, 0x800, 0x10000):  # the code points from which UTF-8 takes a byte more
+        places = np.flatnonzero(batch.codes >= first)
+        size += np.searchsorted(places, texts.end) - np.searchsorted(places, texts.start)
+    return texts.total(size)
+
+
+def _hexadecimal(batch: TextBatch) -> Int64:
+    """Characters in hexadecimal numbers (0x1f, deadbeef01) and escapes (\\x1f, \\u00e9), int64[n]."""
+    found = np.array([match.span() for match in _HEXADECIMAL.finditer(batch.joined)], dtype=np.int64).reshape(
+        -1, 2
+    )
+    upto = np.append(0, np.cumsum(found[:, 1] - found[:, 0]))
+    first = np.searchsorted(found[:, 0], np.append(batch.start, batch.end[-1:]))
+    return np.diff(upto[first])

@@ -20,6 +20,20 @@ class Removals:
         self.counts[reason] += 1
         self._ids[reason] = sorted([*self._ids.get(reason, []), identity])[:EXAMPLES]
 
+    def merge(self, other: Removals) -> None:
+        """Add what was counted elsewhere."""
+        self.counts.update(other.counts)
+        for reason, ids in other._ids.items():
+            self._ids[reason] = sorted([*self._ids.get(reason, []), *ids])[:EXAMPLES]
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Removals:
+        """What `as_dict` gave."""
+        removals = cls()
+        removals.counts.update({reason: one["count"] for reason, one in values.items()})
+        removals._ids.update({reason: one["examples"] for reason, one in values.items()})
+        return removals
+
     def as_dict(self) -> dict[str, Any]:
         """{reason: {"count", "examples"}}, the largest count first."""
         return {reason: {"count": count, "examples": self._ids[reason]} for reason, count in self._sorted()}

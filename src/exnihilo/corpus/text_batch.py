@@ -135,7 +135,7 @@ class TextBatch:
     def lines(self) -> Spans:
         """What line feeds part, with its white space; lines of white space alone are none."""
         breaks = np.flatnonzero(self.has(LINE_END))
-        every = self._spans(np.append(0, breaks[:-1] + 1), breaks)
+        every = self._spans(np.append(0, breaks + 1)[:-1], breaks)
         return every.where(self._solid_before(every.end) > self._solid_before(every.start))
 
     @cached_property

@@ -15,7 +15,17 @@ from benchmarks.load import BUSY, Others
 from exnihilo.core.errors import ExnihiloError
 from exnihilo.core.machine import describe
 
-NAMES = ("training", "generation", "steady", "quality", "lora", "alignment", "reward_models", "survival")
+NAMES = (
+    "training",
+    "generation",
+    "steady",
+    "quality",
+    "lora",
+    "alignment",
+    "reward_models",
+    "survival",
+    "corpus",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -110,7 +110,13 @@ def test_overlapping_occurrences_count_once_unless_asked_for() -> None:
     assert checks[4].value[0] == pytest.approx((30 + 29) / len(text))  # the hyphens, with the spaces between
     assert repetition(text, **limits) == "gopher: one 2-gram again and again"
     assert repetition(text, **(limits | {"top_ngrams": [0.5, 1, 1]})) is None
-    assert repetition(text, **(limits | {"top_ngrams": [0.5, 1, 1], "overlaps": True})) is not None
+    assert repetition(text, **(limits | {"top_ngrams": [0.5, 1, 1], "as_datatrove": True})) is not None
+
+
+def test_lines_of_blanks_are_lines_as_datatrove_counts() -> None:
+    text = "one\n \ntwo\n \nthree\n \nfour\n \nfive"
+    assert repetition(text) is None
+    assert repetition(text, as_datatrove=True) == "gopher: repeated lines"
 
 
 def slow_repetition(text: str, overlaps: bool) -> dict[str, float]:
@@ -157,7 +163,7 @@ def test_n_grams_as_counted_plainly(overlaps: bool) -> None:
         duplicate_lines=1,
         top_ngrams=[0, 0, 0],
         duplicate_ngrams=[0] * 6,
-        overlaps=overlaps,
+        as_datatrove=overlaps,
     )
     checks = gopher_repetition(TextBatch.of(texts), limits)[4:]
     assert len(checks) == 9

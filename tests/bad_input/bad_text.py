@@ -145,10 +145,10 @@ CASES = [
         MINE,
         3,
         (
-            "error: mine: nothing was collected; skipped 1: no reader for .pdf (a.pdf); give texts that can "
+            "error: mine: nothing was collected; skipped 1: no reader for .docx (a.docx); give texts that can "
             "be read"
         ),
-        {"mine/a.pdf": b"%PDF-1.7"},
+        {"mine/a.docx": b"PK"},
     ),
     Case(
         "A broken link",

@@ -140,6 +140,7 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
     (root / "broken.parquet").write_bytes(b"PAR1 and nothing")
     (root / "broken.json").write_text('[{"text": "a"},')
     (root / "report.pdf").write_bytes(b"%PDF-1.7")
+    (root / "report.docx").write_bytes(b"PK")
     (root / ".hidden").write_text("hidden")
     artifact = run_collect({"path": str(root)})
 
@@ -149,6 +150,7 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
         ("bom.txt", "with a mark\r\nsecond line\r\n"),
         ("rows.jsonl", "good"),
         ("rows.jsonl", "also good"),
+        ("wide.txt", "wide"),  # its byte order mark says what it is
     ]
     reasons = skipped(artifact)
     assert reasons["not UTF-8"] == [
@@ -157,7 +159,7 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
         "photo.png: byte 0 is 0x89",
     ]
     report = json.loads((artifact.path / "collection.json").read_text())["skipped"]
-    assert report["not UTF-8"]["count"] == 4  # and wide.txt
+    assert report["not UTF-8"]["count"] == 3
     assert reasons["binary"] == ["nul.txt: byte 3 is 0x00"]
     assert reasons["empty"] == ["blank.md", "empty.txt", "rows.jsonl:4"]
     assert report["bad row"]["count"] == 4
@@ -173,10 +175,11 @@ def test_corpus_14_bom_crlf_binary_bad_row(run_collect: Run, tmp_path: Path) -> 
     assert reasons["not a whole gzip file"][0].startswith("broken.txt.gz: ")
     assert reasons["not a whole Parquet file"][0].startswith("broken.parquet: ")
     assert reasons["not JSON"][0].startswith("broken.json:1: ")
-    assert reasons["no reader for .pdf"] == ["report.pdf"]
+    assert reasons["no reader for .docx"] == ["report.docx"]
+    assert reasons["not a whole PDF file"][0].startswith("report.pdf: ")
     assert reasons["hidden or generated"] == [".hidden"]
     assert any(
-        line.startswith("skipped 4: not UTF-8 (late.txt: byte 10") for line in artifact.manifest["lines"]
+        line.startswith("skipped 3: not UTF-8 (late.txt: byte 10") for line in artifact.manifest["lines"]
     )
 
 

@@ -27,6 +27,7 @@ def run(config: CollectConfig, inputs: Inputs, work: Workspace) -> None:
     from exnihilo.core.documents import CorpusWriter
     from exnihilo.core.files import write_json
     from exnihilo.corpus.findings import Skipped, Tally
+    from exnihilo.corpus.mojibake import repaired
     from exnihilo.corpus.provenance import Provenance
     from exnihilo.corpus.sources import open_sources
 
@@ -40,9 +41,11 @@ def run(config: CollectConfig, inputs: Inputs, work: Workspace) -> None:
                         if isinstance(found, Skipped):
                             tally.skip(found)
                         else:
+                            if config.repair:
+                                found = repaired(found)
                             document = opened.document(found)
                             writer.write(document)
-                            tally.take(found.kind, provenance.add(document))
+                            tally.take(found, provenance.add(document))
                     progress.advance()
             notes.extend(opened.notes)
     if not writer.documents:

@@ -1,24 +1,18 @@
-"""Files on disk to texts: which files a path names, and what each of them holds."""
+"""The files that a path names: a file, a folder, a glob."""
 
 from __future__ import annotations
 
 import glob
-import gzip
 import itertools
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from exnihilo.core.errors import ConfigError
-from exnihilo.corpus.decode import decode
-from exnihilo.corpus.findings import Found, Skipped
-from exnihilo.corpus.rows import found_in_records, json_records, jsonl_records, parquet_records
-from exnihilo.corpus.sniff import GZIP_MAGIC, Format, sniff, suffix_of
+from exnihilo.corpus.findings import Skipped
+from exnihilo.corpus.sniff import without_compression
 
-HEAD = 1 << 16  # bytes looked at to find out what a file holds
 _WILDCARD = re.compile(r"[*?\[]")
 _NOT_DESCENDED = frozenset({"__pycache__", "node_modules"})
 
@@ -49,7 +43,7 @@ def place_name(path: Path) -> str:
     place = _fixed_part(path.expanduser()).resolve()
     if not place.is_file():
         return place.name or "files"
-    return PurePath(place.name.removesuffix(".gz")).stem
+    return PurePath(without_compression(place.name)).stem
 
 
 def _fixed_part(path: Path) -> Path:
@@ -86,51 +80,3 @@ def _listed(path: Path, base: Path) -> Listed | Skipped:
 def _written(relative: Path) -> str:
     """A relative path as text; bytes of a name that are not UTF-8, which no text can hold, become `\\xe9`."""
     return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def read_file(path: Path, name: str, text_field: str | None = None) -> Iterator[Found | Skipped]:
-    """The texts in a file, which carry `name`, its relative path; what is no text is skipped."""
-    try:
-        with path.open("rb") as plain:
-            packed = plain.read(2) == GZIP_MAGIC
-            plain.seek(0)
-            if packed:
-                with gzip.open(plain, "rb") as unpacked:
-                    yield from _read(unpacked, path, name, text_field, packed=True)  # type: ignore[arg-type]
-            else:
-                yield from _read(plain, path, name, text_field, packed=False)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        yield Skipped("not a whole gzip file", f"{name}: {error}")
-    except OSError as error:
-        yield Skipped("not readable", f"{name}: {error.strerror or error}")
-
-
-def _read(
-    stream: BinaryIO, path: Path, name: str, text_field: str | None, *, packed: bool
-) -> Iterator[Found | Skipped]:
-    head = stream.read(HEAD)
-    stream.seek(0)
-    form = sniff(name, head)
-    if not head:
-        yield Skipped("empty", name)
-    elif form is None:
-        yield Skipped(f"no reader for .{suffix_of(name)}", name)
-    elif form is Format.JSONL:
-        yield from found_in_records(jsonl_records(stream, name), name, form, text_field)
-    elif form is Format.PARQUET:
-        if packed:
-            yield Skipped("gzipped Parquet", f"{name}: unpack it first (Parquet is compressed inside)")
-        else:
-            yield from found_in_records(parquet_records(path, name), name, form, text_field)
-    else:
-        text = decode(stream.read(), name)
-        if isinstance(text, Skipped):
-            yield text
-        elif form is Format.JSON:
-            yield from found_in_records(json_records(text, name), name, form, text_field)
-        elif form is Format.HTML:
-            from exnihilo.corpus.html import read_html
-
-            yield read_html(text, name)
-        else:
-            yield Found(text, form, {"path": name})

@@ -18,6 +18,8 @@ class Found:
     meta: dict[str, Any] = field(default_factory=dict)
     index: int | str = 0  # which one of the texts of its file
     licence: str | None = None
+    encoding: str = "utf-8"  # that it was read in
+    repaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,18 @@ class Tally:
     def __init__(self) -> None:
         self.documents: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
+        self.encodings: Counter[str] = Counter()
+        self.repaired = 0
         self.skipped: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
-    def take(self, kind: str, size: int) -> None:
+    def take(self, found: Found, size: int) -> None:
         """Count one document of `size` bytes."""
-        self.documents[kind] += 1
-        self.bytes[kind] += size
+        self.documents[found.kind] += 1
+        self.bytes[found.kind] += size
+        self.repaired += found.repaired
+        if found.encoding != "utf-8":
+            self.encodings[found.encoding] += 1
 
     def skip(self, skipped: Skipped) -> None:
         """Count one thing skipped."""
@@ -59,7 +66,10 @@ class Tally:
             f"skipped {count:,}: {reason} ({'; '.join(self.examples[reason] + ['…'] * (count > EXAMPLES))})"
             for reason, count in _largest_first(self.skipped)
         ]
-        return taken + skipped
+        mended = [f"read {count:,} as {encoding}" for encoding, count in _largest_first(self.encodings)]
+        if self.repaired:
+            mended.append(f"repaired the encoding in {self.repaired:,}")
+        return taken + mended + skipped
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as JSON values."""
@@ -68,6 +78,8 @@ class Tally:
                 kind: {"documents": count, "bytes": self.bytes[kind]}
                 for kind, count in _largest_first(self.documents)
             },
+            "encodings": dict(_largest_first(self.encodings)),
+            "repaired": self.repaired,
             "skipped": {
                 reason: {"count": count, "examples": self.examples[reason]}
                 for reason, count in _largest_first(self.skipped)

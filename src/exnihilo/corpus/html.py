@@ -34,8 +34,17 @@ _LINK_SHARE = 0.8
 _LINK_COUNT = 3
 # A wrapper around most of the page is no banner, whatever its class says ("has-sidebar").
 _WRAPPER_SHARE = 0.5
+# Where HTML's standard says that a page must state its encoding.
+_PRESCAN = 1024
+_CHARSET = re.compile(rb"""(?:charset|<\?xml[^>]*encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 # An element marked as the main one is believed if it holds at least this share of the page's letters.
 _MAIN_SHARE = 0.25
+
+
+def stated_encoding(data: bytes) -> str | None:
+    """The encoding that a page's meta tag or XML declaration names in its first bytes, as it is written there."""
+    found = _CHARSET.search(data[:_PRESCAN])
+    return found.group(1).decode("ascii") if found else None
 
 
 def read_html(html: str, name: str) -> Found | Skipped:

@@ -8,13 +8,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exnihilo.core.jsonl import why_not_json
+from exnihilo.corpus.bounded import LONGEST, lines
 from exnihilo.corpus.findings import Found, Skipped
 
 Record = tuple[int, dict[str, Any]]  # 1-based line or row, fields
@@ -28,7 +28,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def jsonl_records(stream: BinaryIO, name: str) -> Iterator[Record | Skipped]:
     """The records of a JSONL file; a line that is no JSON object in UTF-8 is skipped, the others go on."""
-    for number, line in enumerate(stream, start=1):
+    for number, line in enumerate(lines(stream), start=1):
+        if line is None:
+            yield Skipped("line too long", f"{name}:{number}: more than {LONGEST >> 20} MiB")
+            continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
@@ -83,10 +86,10 @@ def json_records(text: str, name: str) -> Iterator[Record | Skipped]:
             )
 
 
-def parquet_records(path: Path, name: str) -> Iterator[Record | Skipped]:
+def parquet_records(stream: BinaryIO, name: str) -> Iterator[Record | Skipped]:
     """The rows of a Parquet file, without its nested columns; a batch of rows in memory at a time."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(stream) as file:
             columns = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
             number = 0
             for batch in file.iter_batches(batch_size=256, columns=columns):

@@ -16,7 +16,8 @@ class PathSource(Config):
     path: Path = Field(
         description="a folder (read all the way down), a glob, or a file",
         json_schema_extra=why(
-            "there is no default: it is your text. UTF-8 text, HTML, JSONL, JSON and Parquet are read",
+            "there is no default: it is your text. Text, HTML, LaTeX, JSONL, JSON, Parquet, WARC, dumps of "
+            "MediaWiki, PDF, EPUB and archives of them are read",
             example="./my-texts",
         ),
     )
@@ -107,6 +108,16 @@ class CollectConfig(Config):
             "open: `text` and `content` are what nearly all datasets call it, and else the longest "
             "field is the text",
             example="body",
+        ),
+    )
+
+    repair: bool = Field(
+        True,
+        description="set wrongly decoded text right (cafÃ©), with ftfy; source code stays as it is",
+        json_schema_extra=why(
+            "true: text that was decoded wrongly once teaches a model nothing but that, and text without "
+            "its signs is not touched",
+            example="false",
         ),
     )
 

@@ -13,8 +13,9 @@ from exnihilo.core.documents import Document
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.files import file_hash
 from exnihilo.corpus import hub, python_library
-from exnihilo.corpus.files import Listed, list_files, place_name, read_file
+from exnihilo.corpus.files import Listed, list_files, place_name
 from exnihilo.corpus.findings import Found, Skipped
+from exnihilo.corpus.reader import read_file
 from exnihilo.corpus.source_config import HubSource, PathSource, PythonSource
 
 Source = PathSource | PythonSource | HubSource

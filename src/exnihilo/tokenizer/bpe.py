@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from exnihilo.core.errors import ConfigError, Refused
+from exnihilo.tokenizer.pre_tokenisation import QWEN2, PreTokenisation
 from exnihilo.tokenizer.special import BOS, END, PAD, SPECIALS
 from exnihilo.tokenizer.tokenizer import Tokenizer
 
@@ -18,20 +19,18 @@ SMALLEST = len(SPECIALS) + 256
 MOST_BYTES = 2**31 - 1
 """The trainer counts pairs in 32 bits, and a text of n bytes holds fewer than n pairs."""
 
-# The pattern of Qwen2, which llama.cpp has built in under the name "qwen2": words with the one sign or
-# space before them, digits one by one, runs of signs, line ends, spaces.
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
-
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], vocabulary: int, pre_tokenisation: PreTokenisation = QWEN2
+) -> Tokenizer:
     """Learn merges until there are `vocabulary` ids: special tokens, then 256 bytes, then merges.
 
     Ties between equally frequent pairs go to the pair with the lowest ids. A pair seen once is not merged, so
     the vocabulary is smaller where the text has too few repeated pairs: look at `vocab_size`. The same texts,
     in any order, give the same file, byte for byte.
+
+    `pre_tokenisation` says where pairs may not reach across. Another than the default is not known to programs
+    that go by a pattern's name instead of `tokenizer.json`, such as llama.cpp.
 
     Raises ConfigError for a vocabulary under 264, Refused for no text and for 2 GiB or more.
     """
@@ -42,7 +41,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.Split(Regex(pre_tokenisation.pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -55,7 +54,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         show_progress=False,
     )
     backend.train_from_iterator(_counted(texts), trainer)
-    return Tokenizer(backend, config=_CONFIG, template=default_template())
+    return new_tokenizer(backend)
+
+
+def new_tokenizer(backend: tokenizers.Tokenizer, unknown: str | None = None) -> Tokenizer:
+    """A vocabulary just trained, with the roles of `SPECIALS`, the default chat template, and the token `unknown` in
+    the role of what it has no token of."""
+    config = _CONFIG if unknown is None else {**_CONFIG, "unk_token": unknown}
+    return Tokenizer(backend, config=config, template=default_template())
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -52,10 +52,24 @@ def is_byte_level(data: Mapping[str, Any]) -> bool:
 
 
 def is_byte_fallback(data: Mapping[str, Any]) -> bool:
-    """Whether a `tokenizer.json` is BPE over text with spaces as `▁`, and bytes (`<0x0A>`) for what it has no piece of:
-    SentencePiece as Llama 1 and 2 and Mistral have it."""
+    """Whether a `tokenizer.json` is BPE or Unigram over text with spaces as `▁`, and bytes (`<0x0A>`) for what it has
+    no piece of: SentencePiece as Llama 1 and 2 and Mistral have it."""
     model = data.get("model")
-    return isinstance(model, Mapping) and model.get("type") == "BPE" and bool(model.get("byte_fallback"))
+    return (
+        isinstance(model, Mapping)
+        and model.get("type") in ("BPE", "Unigram")
+        and bool(model.get("byte_fallback"))
+    )
+
+
+def is_wordpiece(data: Mapping[str, Any]) -> bool:
+    """Whether a `tokenizer.json` is BERT's: pieces of words, those after the first with `##` before them."""
+    model = data.get("model")
+    return (
+        isinstance(model, Mapping)
+        and model.get("type") == "WordPiece"
+        and model.get("continuing_subword_prefix") == "##"
+    )
 
 
 def without_prefix(data: dict[str, Any]) -> dict[str, Any]:

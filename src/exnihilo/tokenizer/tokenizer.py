@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from exnihilo.core.files import write_atomic, write_json
 from exnihilo.tokenizer.folder import (
     is_byte_fallback,
     is_byte_level,
+    is_wordpiece,
     read_json,
     read_optional_json,
     read_template,
@@ -82,7 +83,7 @@ class Tokenizer:
         data = read_json(path, "give the folder of a tokenizer or a model")
         if is_byte_fallback(data):
             data = without_prefix(data)
-        elif not is_byte_level(data):
+        elif not is_byte_level(data) and not is_wordpiece(data):
             raise Refused(
                 f"{path}: not a byte-level tokenizer (its decoder is not ByteLevel); use one that is"
             )
@@ -206,7 +207,12 @@ class Tokenizer:
     def token_bytes(self) -> list[bytes]:
         """The raw bytes of each id: `b""` for special tokens and for ids that no token has."""
         table = [b""] * self.vocab_size
-        of_token = bytes_of_piece if is_byte_fallback(json.loads(self._backend.to_str())) else bytes_of_token
+        data = json.loads(self._backend.to_str())
+        of_token: Callable[[str], bytes] = bytes_of_token
+        if is_byte_fallback(data):
+            of_token = bytes_of_piece
+        elif is_wordpiece(data):
+            of_token = bytes_of_wordpiece
         for token, i in self._backend.get_vocab(with_added_tokens=False).items():
             table[i] = of_token(token)
         for i, added in self._backend.get_added_tokens_decoder().items():
@@ -264,6 +270,14 @@ def bytes_of_piece(piece: str) -> bytes:
     """The raw bytes that a piece of SentencePiece's stands for: `<0x0A>` is a byte, `▁` a space."""
     byte = _PIECE_BYTE.fullmatch(piece)
     return bytes([int(byte[1], 16)]) if byte else piece.replace("▁", " ").encode()
+
+
+def bytes_of_wordpiece(piece: str) -> bytes:
+    """The bytes of a piece of WordPiece's: `##s` goes on with a word, others open one, after a space.
+
+    Of the text's own white space the ids hold nothing, so that this space is a convention.
+    """
+    return piece[2:].encode() if piece.startswith("##") and len(piece) > 2 else b" " + piece.encode()
 
 
 _PIECE_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")

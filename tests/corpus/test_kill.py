@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from exnihilo.core.documents import CorpusWriter, Document
 
 SCRIPT = """
 import sys
@@ -28,9 +31,9 @@ print(corpus.content, curated.content)
 """
 
 
-def start(run: Path, texts: Path) -> subprocess.Popen[str]:
+def start(run: Path, texts: Path, script: str = SCRIPT) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", SCRIPT, str(run), str(texts)]
+    command = [sys.executable, "-c", script, str(run), str(texts)]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -68,4 +71,51 @@ def test_core_12_killed_while_writing_and_run_again(
     assert broken.returncode == -signal.SIGKILL
     assert not (tmp_path / stage).exists()
     again, _ = start(tmp_path, texts).communicate()
+    assert again == unbroken
+
+
+TWENTY = """
+import sys
+from pathlib import Path
+from exnihilo.core.build import build
+from exnihilo.core.config import validate
+from exnihilo.corpus import curate
+
+run = Path(sys.argv[1])
+rules = {"gopher_repetition": {}, "gopher_quality": {"min_words": 10}, "workers": 2, "held_out": 0.1}
+config = validate(curate.CurateConfig, {"corpus": "corpus", **rules}, where="curate")
+print(build(curate.STAGE, config, {"corpus": Path(sys.argv[2])}, run / "curated", seed=1).content)
+"""
+
+
+@pytest.mark.slow
+def test_core_12_curation_of_twenty_shards_killed_ten_times(tmp_path: Path) -> None:
+    """Some minutes: killed at random moments, each later than the one before, and run again."""
+    draw = random.Random(1)
+    words = ["river", "night", "the", "to", "of", "and", "that", *(f"word{i}" for i in range(3000))]
+    writer = CorpusWriter(tmp_path / "raw" / "train", shard_bytes=4 << 20)
+    with writer:
+        number = 0
+        while len(list((tmp_path / "raw" / "train").glob("*.parquet"))) < 20 or number % 500:
+            text = ". ".join(" ".join(draw.choices(words, k=12)) for _ in range(draw.randrange(1, 80)))
+            writer.write(Document(f"{number:06d}", text, "made", "CC0-1.0"))
+            number += 1
+
+    def run(folder: Path) -> subprocess.Popen[str]:
+        return start(folder, tmp_path / "raw", TWENTY)
+
+    began = time.monotonic()
+    unbroken, _ = run(tmp_path / "unbroken").communicate()
+    whole = time.monotonic() - began
+    assert unbroken.strip()
+    killed = 0
+    for attempt in range(10):
+        broken = run(tmp_path / "broken")
+        time.sleep(whole * (0.1 + 0.08 * attempt) * draw.uniform(0.7, 1.0) / (1 + attempt / 4))
+        if broken.poll() is None:
+            broken.send_signal(signal.SIGKILL)
+            killed += 1
+        broken.communicate()
+    assert killed >= 8
+    again, _ = run(tmp_path / "broken").communicate()
     assert again == unbroken

@@ -161,7 +161,9 @@ def test_coverage_leaves_rare_characters_out() -> None:
     assert "四" in learn_pieces({"ab": 99, "四": 1}, 10)
     tokenizer = train_wordpiece(texts, 20, coverage=0.99)
     assert tokenizer.encode("四 ab")[0] == tokenizer.special[UNKNOWN] != tokenizer.encode("四 ab")[1]
-    with pytest.raises(ConfigError, match="vocabulary: 11 is too small; .* are 12; give more, or a coverage"):
+    with pytest.raises(
+        ConfigError, match=r"vocabulary: 11 is too small; .* are 12; give more, or a coverage"
+    ):
         train_wordpiece(texts, 11)
     with pytest.raises(Refused, match="no text"):
         train_wordpiece([" \n"], 300)

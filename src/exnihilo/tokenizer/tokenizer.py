@@ -95,6 +95,7 @@ class Tokenizer:
         for key, value in read_optional_json(folder / "special_tokens_map.json").items():
             config.setdefault(key, value)
         loaded = Tokenizer(backend, config=config, template=read_template(folder, config), where=str(folder))
+        loaded._check_literals(path, data)
         if fingerprint is not None and loaded.fingerprint != fingerprint:
             raise Refused(
                 f"{folder}: this is tokenizer {loaded.fingerprint[:12]}, and {fingerprint[:12]} is needed; "
@@ -216,10 +217,20 @@ class Tokenizer:
         for token, i in self._backend.get_vocab(with_added_tokens=False).items():
             table[i] = of_token(token)
         for i, added in self._backend.get_added_tokens_decoder().items():
-            table[i] = added.content.encode()
+            table[i] = bytes_of_piece(added.content) if of_token is bytes_of_piece else added.content.encode()
         for i in self.special.values():
             table[i] = b""
         return table
+
+    def _check_literals(self, path: Path, data: Mapping[str, Any]) -> None:
+        # Unigram finds any entry of its vocabulary in a text, also those that are not text.
+        if data["model"]["type"] != "Unigram":
+            return
+        for literal in [*self.special, "<0x41>"]:
+            if self.decode(self.encode(literal)) != literal:
+                raise Refused(
+                    f"{path}: {literal!r} in a text becomes its id; make the tokenizer from its .model file"
+                )
 
     def _bytes_of(self, i: int) -> bytes:
         if not 0 <= i < self.vocab_size:

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import tokenizers
@@ -150,6 +151,7 @@ def _likelihood(pairs: Pairs, pair: Pair) -> float:
     return gain
 
 
+@lru_cache(maxsize=1 << 20)  # few counts are new from one merge to the next
 def _n_log_n(n: int) -> float:
     return n * math.log(n) if n > 0 else 0.0
 

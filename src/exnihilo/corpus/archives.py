@@ -60,7 +60,7 @@ def tar_members(stream: io.BufferedReader, name: str, account: PackedFile) -> It
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for info in archive:
                 # tarfile keeps every header it has read, for members that nobody will ask for.
-                archive.members = []
+                vars(archive)["members"] = []
                 inside = _member_name(name, info.name)
                 if info.isdir():
                     continue

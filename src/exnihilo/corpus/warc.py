@@ -44,9 +44,10 @@ def read_warc(stream: BinaryIO, name: str) -> Iterator[Found | Skipped]:
     kinds = WarcRecordType.response | WarcRecordType.conversion
     row = 0
     try:
-        for record in ArchiveIterator(
-            _FrontToBack(stream), record_types=kinds, stream_detect=False, auto_decode="all"
-        ):
+        reader: Any = _FrontToBack(
+            stream
+        )  # fastwarc's stubs ask for `seek` and `close`, which it does not call
+        for record in ArchiveIterator(reader, record_types=kinds, stream_detect=False, auto_decode="all"):
             row += 1
             yield _read(record, name, row)
     except OSError as error:

@@ -1,12 +1,15 @@
-"""Items of evaluation sets in training text, by shared runs of words (GPT-3, arXiv 2005.14165, appendix C) and by share.
+"""Items of evaluation sets in training text, by n-grams (GPT-3, arXiv 2005.14165, appendix C) and by coverage.
 
 An item is found where a text holds
 - **verbatim** one of its n-grams, or all of it where it has fewer words; an item that is so short that ordinary prose
   holds it by chance ("What is it?") only as a whole line, or several, of its own;
-- **altered** so large a share of its 5-grams close together that it is the item with some words changed. One word in
-  ten leaves few runs of 13 words, but never takes more than five 5-grams each.
+- **altered** so large a share of its 5-grams close together (`coverage`) that it is the item with some words changed.
+  One changed word in ten leaves few runs of 13 words, but each takes no more than five 5-grams.
 
-Words are folded (`folded`), on both sides by the same code.
+Words are folded (`folded`), on both sides by the same code. The limits were measured: 900 items of ten sets, of 26 to
+400 words, a tenth of them replaced, were put into film reviews. Of those under 50 words 79 % still had a 13-gram, and
+99.7 % had 0.35 of their 5-grams (with 8-grams no share finds 97 %). In 58 MB of prose, specifications and speeches
+nothing reached 0.35 but four speeches, which the items quote; no item of 5 to 12 words stood there by chance.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exnihilo.corpus.coverage import covered
 from exnihilo.corpus.evaluation_items import EvaluationItem, gpt3_words
 from exnihilo.corpus.grams import Grams
 from exnihilo.corpus.text_batch import Bools, Int64, TextBatch, UInt64
@@ -25,10 +29,10 @@ from exnihilo.corpus.word_runs import WordRuns
 NGRAM = 13
 SEED = 5
 """Words of the n-grams whose share counts. Every longer run begins and ends with one: they are looked up first."""
-LEAST_WORDS = 8
-LEAST_LETTERS = 30
-"""Items with less of either are found as whole lines only."""
-LEAST_SHARE = 0.3
+LEAST_WORDS = 6
+LEAST_LETTERS = 24
+"""Items with less of either are found as whole lines only: "water", "What does this mean?"."""
+LEAST_SHARE = 0.35
 LEAST_FOUND = 6
 """5-grams of an item that a text must hold for it to be found altered: a share, and a number for short items."""
 _TEXTS = 4096  # at once, when the index is built
@@ -59,7 +63,9 @@ class Index:
     def __init__(self, items: Sequence[EvaluationItem], ngram: int | None = NGRAM) -> None:
         """With `ngram` None each set has the n that GPT-3's rule gives it (`gpt3_words`), else all have the same."""
         self.items = tuple(items)
-        self.item = np.repeat(np.arange(len(items)), [len(one.texts) for one in items])  # of each way to write one
+        self.item = np.repeat(
+            np.arange(len(items)), [len(one.texts) for one in items]
+        )  # of each way to write one
         texts = [text.replace("\0", " ") for one in items for text in one.texts]
         parts = [WordRuns(TextBatch.of(texts[i : i + _TEXTS])) for i in range(0, len(texts), _TEXTS)]
         none = np.zeros(0, np.int64)
@@ -73,9 +79,8 @@ class Index:
         self._runs = _grams(parts, np.where(short, 0, lengths))
         self._lines = _grams(parts, np.where(short, lengths, 0))
         self._seeds = _grams(parts, np.where(short, 0, SEED))
-        found = np.bincount(self._seeds.items, minlength=len(texts))
-        self._seeds_of_item = found
-        self._needed = np.maximum(np.ceil(LEAST_SHARE * found), LEAST_FOUND)
+        seeds = np.bincount(self._seeds.items, minlength=len(texts))
+        self._needed = np.maximum(np.ceil(LEAST_SHARE * seeds), LEAST_FOUND)
 
     def search(self, batch: TextBatch) -> Hits:
         """Every item that texts of the batch hold, and where."""
@@ -89,8 +94,10 @@ class Index:
         begin, end = np.append(begin, line[which]), np.append(end, line_end[which])
         written = np.append(written, short)
         verbatim = np.minimum((end - begin) / self.words[written], 1.0)
-        altered_begin, altered_end, altered, share = self._altered(runs, seeds)
-        begin, end = np.append(begin, altered_begin), np.append(end, altered_end)
+        altered_begin, altered_last, altered, share = covered(
+            runs, seeds, self._seeds, self.words, self._needed
+        )
+        begin, end = np.append(begin, altered_begin), np.append(end, altered_last + SEED)
         written = np.append(written, altered)
         text, item = runs.text[begin], self.item[written]
         is_altered = np.arange(len(begin)) >= len(verbatim)
@@ -162,36 +169,6 @@ class Index:
             found.append((at, at + n, key))
         at, end, key = map(np.concatenate, zip(*found, strict=True))
         return at, end, key
-
-    def _altered(self, runs: WordRuns, seeds: Int64) -> tuple[Int64, Int64, Int64, npt.NDArray[np.float64]]:
-        """Where items stand with changes: first word, end, way to write it, share of its 5-grams, [A] each.
-
-        A text is covered by windows twice as long as the item that half overlap each other: whatever is no longer than
-        the item lies within one of them.
-        """
-        at = np.flatnonzero(seeds >= 0)
-        which, written = self._seeds.holders(seeds[at])
-        at = at[which]
-        begins = runs.first[runs.text[at]]
-        window = (at - begins) // self.words[written]
-        both = np.append(window, window - 1) + np.tile(begins, 2)
-        held = np.append(np.ones(len(window), bool), window > 0)
-        group = (np.tile(written, 2) * (len(runs) + 1) + both)[held]
-        at, written = np.tile(at, 2)[held], np.tile(written, 2)[held]
-        # Windows with too few 5-grams even if all of them differ are most of them: they go first.
-        _, group, count = np.unique(group, return_inverse=True, return_counts=True)
-        dense = count[group] >= self._needed[written]
-        at, written, group = at[dense], written[dense], group[dense]
-        order = np.lexsort((seeds[at], group))
-        at, written, group = at[order], written[order], group[order]
-        starts = np.flatnonzero(np.append(True, np.diff(group) != 0)[: len(group)])
-        differs = np.append(True, (np.diff(group) != 0) | (np.diff(seeds[at]) != 0))[: len(group)]
-        distinct = np.add.reduceat(differs, starts, dtype=np.int64) if len(starts) else starts
-        item = written[starts]
-        begin = np.minimum.reduceat(at, starts) if len(starts) else starts
-        end = (np.maximum.reduceat(at, starts) if len(starts) else starts) + SEED
-        found = distinct >= self._needed[item]
-        return begin[found], end[found], item[found], (distinct / self._seeds_of_item[item])[found]
 
 
 def _grams(parts: Sequence[WordRuns], lengths: Int64) -> Grams:

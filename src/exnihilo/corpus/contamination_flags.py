@@ -1,4 +1,4 @@
-"""Which items of evaluation sets training text holds: what the report of an evaluation needs to score the clean ones."""
+"""Which items of evaluation sets training text holds, as a file that the report of an evaluation can read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Flags:
         self.documents = self.documents + other.documents
 
     def as_dict(self) -> dict[str, Any]:
-        """{set: {"items", "flagged": {id: {"documents", "verbatim", "altered"}}}}, and by what rules under "normalisation".
+        """{"normalisation", "sets": {name: {"items", "flagged": {id: {"documents", "verbatim", "altered"}}}}}.
 
         An item that a set holds several times is one.
         """
@@ -81,7 +81,9 @@ def flagged_ids(path: Path, set: str) -> frozenset[str]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}; decontaminate the training text first") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(f"{path}: not a file of contamination flags; decontaminate the training text again") from error
+        raise Refused(
+            f"{path}: not a file of contamination flags; decontaminate the training text again"
+        ) from error
     if name != folded.NAME:
         raise Refused(f"{path}: made with {name}, not {folded.NAME}; decontaminate the training text again")
     if set not in sets:

@@ -18,7 +18,7 @@ MOST_PIECES = 10
 
 
 def cut(batch: TextBatch, hits: Hits) -> list[list[str]]:
-    """The pieces of each text that are left when the places of hits and 200 characters on both sides of each are cut out.
+    """The pieces of each text that are left when the places of hits, and 200 characters around each, are cut out.
 
     Pieces of fewer than 200 characters go, and so does all of a text that is cut into more than 10, those among them:
     what is quoted so often is a copy of the set. A text without hits is one piece, whatever its length.

@@ -1,8 +1,8 @@
 """How many of the tokens of evaluation items training text holds, after Llama 2 (arXiv 2307.09288, appendix A.6).
 
-A token of an item is contaminated if it lies in a span of more than 10 tokens that training text holds, too. The two may
-differ in up to four places of the span, but neither in its first 10 tokens nor in its last. An item is clean with under
-20 % of its tokens contaminated, not clean from 20 %, not dirty below 80 %, and dirty from 80 %.
+A token of an item is contaminated if it lies in a span of more than 10 tokens that training text holds, too. The two
+may differ in up to four places of the span, but neither in its first 10 tokens nor in its last. An item is clean with
+under 20 % of its tokens contaminated, not clean from 20 %, not dirty below 80 %, and dirty from 80 %.
 
 Tokens are folded words here, so that neither side depends on a tokenizer, nor a hit on its case or punctuation.
 """

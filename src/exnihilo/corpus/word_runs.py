@@ -1,4 +1,4 @@
-"""Runs of folded words of a batch, and their hashes: equal for what differs in case, punctuation and white space only."""
+"""Runs of folded words of a batch, and their hashes: equal for what differs in nothing but case, signs and space."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class WordRuns:
         return mixed((self._sums[end] - self._sums[begin]) * _powers(_BASE_INVERSE, len(self) + 1)[begin])
 
     def grams(self, n: int) -> UInt64:
-        """`keys` of every n words in a row, those that reach into the next text among them: uint64[max(W - n + 1, 0)]."""
+        """`keys` of every n words in a row, also of those that reach into the next text: uint64[max(W - n + 1, 0)]."""
         sums = self._sums[n:] - self._sums[: max(len(self) + 1 - n, 0)]
         return mixed(sums * _powers(_BASE_INVERSE, len(sums)))
 

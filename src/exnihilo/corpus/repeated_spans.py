@@ -1,9 +1,9 @@
 """Lines, paragraphs or three sentences that many texts of a corpus hold, taken out of all, or of all but the first.
 
-Lines: Llama 3 (arXiv 2407.21783) took out those that came more than 6 times in 30 million documents. Paragraphs: CCNet
-(arXiv 1911.00359) kept one of each. Three sentences: C4 (arXiv 1910.10683) kept one of any such span. All are the
-same two passes: `counted_spans` of each part of the corpus goes into a file (`key_runs.write_run`), the frequent keys come
-out of these (`key_runs.frequent`), and the corpus is read again `without_repeats`.
+Lines: Llama 3 (arXiv 2407.21783) took out those that came more than 6 times in 30 million documents. Paragraphs:
+CCNet (arXiv 1911.00359) kept one of each. Three sentences: C4 (arXiv 1910.10683) kept one of any such span. All are
+the same two passes: `counted_spans` of each part of the corpus goes into a file (`key_runs.write_run`), the frequent
+keys come out of these (`key_runs.frequent`), and the corpus is read again `without_repeats`.
 
 Boilerplate repeats, but so does `return x`. So a span must have some letters, and one that begins with white space has
 no key: in source code, tables and verse it says that the line belongs to what is around it. Files of source code are

@@ -61,8 +61,11 @@ def test_corpus_5_any_number_of_processes_makes_the_same_files(corpus: Path, tmp
     assert found[0] == found[1]
     assert found[0]["read"] == 200
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
-    assert set(found[0]["removed"]) == {"too short", "gopher: too few words", "gopher: words without letters"}
-    assert all(len(shown) == 5 for shown in found[0]["samples"].values())
+    removed = {reason: one["count"] for reason, one in found[0]["removed"].items()}
+    assert removed["too short"] > 5 and removed["gopher: too few words"] > 5
+    assert sum(removed.values()) < 190
+    shown = {reason: len(examples) for reason, examples in found[0]["samples"].items()}
+    assert shown == {reason: min(5, count) for reason, count in removed.items()} | {"kept": 5}
 
 
 def test_findings_do_not_depend_on_the_order_of_shards(corpus: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The n-grams of words that a text holds more than once, for all texts of a batch, for n upwards.
 
-An n-gram is repeated only if both (n-1)-grams in it are: so each n looks at what the one before it has left, which in
-prose is a third of all places at 3 and a hundredth at 5.
+An n-gram is repeated only if both (n-1)-grams in it are: so each n looks at no more than what the one before it left.
+In 6 MB of English (specifications, essays, reviews) half of all places begin a repeated 2-gram, 29 % a 3-gram, 15 % a
+5-gram and 7 % a 10-gram.
 """
 
 from __future__ import annotations

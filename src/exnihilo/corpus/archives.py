@@ -60,7 +60,7 @@ def tar_members(stream: io.BufferedReader, name: str, account: PackedFile) -> It
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for info in archive:
                 # tarfile keeps every header it has read, for members that nobody will ask for.
-                vars(archive)["members"] = []
+                archive.members = []  # type: ignore[attr-defined]
                 inside = _member_name(name, info.name)
                 if info.isdir():
                     continue

@@ -60,7 +60,11 @@ def run(config: CollectConfig, inputs: Inputs, work: Workspace) -> None:
 
 def _places(config: CollectConfig) -> str:
     """Where it was looked, on a line."""
-    names = [str(getattr(one, "path", None) or getattr(one, "hub", "python")) for one in config.sources]
+    keys = ("path", "hub", "url", "repository")
+    names = [
+        next((str(getattr(one, key)) for key in keys if hasattr(one, key)), "python")
+        for one in config.sources
+    ]
     return ", ".join(names[:3] + ["…"] * (len(names) > 3))
 
 

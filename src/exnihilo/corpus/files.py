@@ -14,6 +14,7 @@ from exnihilo.corpus.findings import Skipped
 from exnihilo.corpus.sniff import without_compression
 
 _WILDCARD = re.compile(r"[*?\[]")
+_URL = re.compile(r"\w{2,}:/")  # of "s3://a" as a path one slash is left
 _NOT_DESCENDED = frozenset({"__pycache__", "node_modules"})
 
 Listed = tuple[str, Path]  # the path that documents carry (relative, with "/"), and where the file is
@@ -35,6 +36,8 @@ def list_files(path: Path) -> list[Listed | Skipped]:
         for match in glob.glob(str(path), recursive=True):  # noqa: PTH207  (the pattern may be absolute)
             listed.extend(_walk(Path(match), base) if Path(match).is_dir() else [_listed(Path(match), base)])
         return _sorted(dict.fromkeys(listed))
+    if _URL.match(str(path)):
+        raise ConfigError(f"{path}: a URL, not a path; give it as `url` in place of `path`")
     raise ConfigError(f"{path}: no such file or folder; give the path of a file, a folder or a glob")
 
 

@@ -93,10 +93,67 @@ class HubSource(Config):
     )
 
 
+class ObjectSource(Config):
+    """Objects in a store; S3 and Google's need the extra `cloud`, the Hub's `hub`."""
+
+    url: str = Field(
+        pattern=r"^[a-z0-9+]+://.+",
+        description="an object, all below a prefix, or a glob: s3://, gs://, hf://, or another that fsspec knows",
+        json_schema_extra=why(
+            "there is no default: it is where your text lies; keys and rights are those of the environment",
+            example="s3://bucket/texts",
+        ),
+    )
+    source: str | None = Field(
+        None,
+        description="name of the source; default: the last part of the URL",
+        json_schema_extra=why(
+            "open, the last part of the URL: the loss and the scores are told by source", example="crawl"
+        ),
+    )
+    licence: str | None = Field(
+        None,
+        description="licence of the texts (SPDX); default: what a row states, else 'unknown'",
+        json_schema_extra=why(
+            "open, what each row states: nobody can tell the licence of a text from its words",
+            example="CC-BY-4.0",
+        ),
+    )
+
+
+class RepositorySource(Config):
+    """A repository of source code: what people wrote in it, without what was copied in, generated or minified."""
+
+    repository: Path = Field(
+        description="the folder of a repository, or a zip or tar archive of it",
+        json_schema_extra=why(
+            "there is no default: it is your code; what is under version control beside it stays out",
+            example="./my-project",
+        ),
+    )
+    source: str | None = Field(
+        None,
+        description="name of the source; default: the name of the folder or archive",
+        json_schema_extra=why(
+            "open, the name of the repository: shares and the loss are told by source", example="my-project"
+        ),
+    )
+    licence: str | None = Field(
+        None,
+        description="licence (SPDX); default: that of its licence file, else 'unknown'",
+        json_schema_extra=why(
+            "open, what its licence file holds, if that is one of the common licences", example="Apache-2.0"
+        ),
+    )
+
+
+Source = PathSource | PythonSource | HubSource | ObjectSource | RepositorySource
+
+
 class CollectConfig(Config):
     """What to collect."""
 
-    source: PathSource | PythonSource | HubSource | list[PathSource | PythonSource | HubSource] = Field(
+    source: Source | list[Source] = Field(
         alias="from",
         description="where the text comes from: one source, or a list of them",
         json_schema_extra=why("there is no default: nothing is read that was not named"),
@@ -122,7 +179,7 @@ class CollectConfig(Config):
     )
 
     @property
-    def sources(self) -> list[PathSource | PythonSource | HubSource]:
+    def sources(self) -> list[Source]:
         """The sources, also where only one was given."""
         return self.source if isinstance(self.source, list) else [self.source]
 

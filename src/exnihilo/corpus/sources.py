@@ -12,14 +12,21 @@ from blake3 import blake3
 from exnihilo.core.documents import Document
 from exnihilo.core.errors import ConfigError
 from exnihilo.core.files import file_hash
-from exnihilo.corpus import hub, python_library
+from exnihilo.corpus import cloud, hub, python_library
 from exnihilo.corpus.files import Listed, list_files, place_name
 from exnihilo.corpus.findings import Found, Skipped
 from exnihilo.corpus.reader import read_file
-from exnihilo.corpus.source_config import HubSource, PathSource, PythonSource
+from exnihilo.corpus.repository import read_repository
+from exnihilo.corpus.source_config import (
+    HubSource,
+    ObjectSource,
+    PathSource,
+    PythonSource,
+    RepositorySource,
+    Source,
+)
 
-Source = PathSource | PythonSource | HubSource
-Taken = dict[tuple[str, str], Path]  # (name of the source, relative path) -> the file read for it
+Taken = dict[tuple[str, str], Path | str]  # (name of the source, relative path) -> the file read for it
 
 UNKNOWN = "unknown"
 _PYTHON_SOURCES = {
@@ -61,11 +68,35 @@ def open_sources(sources: Sequence[Source], text_field: str | None) -> Iterator[
         if isinstance(source, HubSource):
             yield _open_dataset(source, text_field, taken)
             continue
+        if isinstance(source, ObjectSource):
+            yield _open_objects(source, text_field, taken)
+            continue
+        if isinstance(source, RepositorySource):
+            name = source.source or place_name(source.repository)
+            if _once(taken, name, ".", source.repository.resolve()):
+                continue
+            licence, groups = read_repository(source.repository)
+            yield OpenSource(name, source.licence or licence, "files", None, groups)
+            continue
         listed = list_files(source.path)
         name = source.source or place_name(source.path)
         yield OpenSource(
             name, source.licence, "files", len(listed), _read_listed(listed, name, text_field, taken)
         )
+
+
+def _open_objects(source: ObjectSource, text_field: str | None, taken: Taken) -> OpenSource:
+    name = source.source or cloud.url_name(source.url)
+    listed = cloud.list_objects(source.url)
+
+    def read() -> Iterator[Iterable[Found | Skipped]]:
+        for item in listed:
+            if isinstance(item, Skipped):
+                yield [item]
+            else:
+                yield _once(taken, name, item.name, item.path) or item.read(text_field)
+
+    return OpenSource(name, source.licence, "files", len(listed), read())
 
 
 def _open_dataset(source: HubSource, text_field: str | None, taken: Taken) -> OpenSource:
@@ -94,17 +125,17 @@ def _read_listed(
             yield [item]
             continue
         relative, path = item
-        real = path.resolve()
-        before = taken.get((name, relative))
-        if before is None:
-            taken[name, relative] = real
-            yield read_file(path, relative, text_field)
-        elif before == real:
-            yield [Skipped("listed twice", relative)]
-        else:
-            raise ConfigError(
-                f"from: two sources called '{name}' hold a file '{relative}'; name them with `source:`"
-            )
+        yield _once(taken, name, relative, path.resolve()) or read_file(path, relative, text_field)
+
+
+def _once(taken: Taken, name: str, relative: str, place: Path | str) -> list[Found | Skipped]:
+    """What to say of a file that an earlier source has read; nothing of one that none has."""
+    before = taken.setdefault((name, relative), place)
+    if before is place:
+        return []
+    if before == place:
+        return [Skipped("listed twice", relative)]
+    raise ConfigError(f"from: two sources called '{name}' hold a file '{relative}'; name them with `source:`")
 
 
 def fingerprint(sources: Sequence[Source]) -> str:
@@ -114,10 +145,15 @@ def fingerprint(sources: Sequence[Source]) -> str:
     """
     digest = blake3()
     for source in sources:
-        if isinstance(source, PathSource):
-            for item in list_files(source.path):
+        if isinstance(source, PathSource | RepositorySource):
+            path = source.path if isinstance(source, PathSource) else source.repository
+            for item in list_files(path):
                 if not isinstance(item, Skipped):
                     digest.update(f"{item[0]}\0{file_hash(item[1])}\n".encode())
+        elif isinstance(source, ObjectSource):
+            for listed in cloud.list_objects(source.url):
+                if not isinstance(listed, Skipped):
+                    digest.update(f"{listed.name}\0{listed.state}\n".encode())
         elif isinstance(source, PythonSource):
             digest.update(sys.version.encode())
         digest.update(b"\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
@@ -44,10 +44,9 @@ def read_warc(stream: BinaryIO, name: str) -> Iterator[Found | Skipped]:
     kinds = WarcRecordType.response | WarcRecordType.conversion
     row = 0
     try:
-        reader: Any = _FrontToBack(
-            stream
-        )  # fastwarc's stubs ask for `seek` and `close`, which it does not call
-        for record in ArchiveIterator(reader, record_types=kinds, stream_detect=False, auto_decode="all"):
+        for record in ArchiveIterator(
+            cast(BinaryIO, _FrontToBack(stream)), record_types=kinds, stream_detect=False, auto_decode="all"
+        ):
             row += 1
             yield _read(record, name, row)
     except OSError as error:

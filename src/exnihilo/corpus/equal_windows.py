@@ -20,7 +20,7 @@ Fingerprints = npt.NDArray[np.uint64]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _CHUNK = 1 << 17  # windows hashed at a time: they fit into a processor's cache
-_PART = 1 << 25  # windows sorted at a time, at 24 bytes each
+_PART = 1 << 25  # windows sorted at a time, at 30 bytes each or a little less
 _COMPARED = 1 << 18  # pairs of windows compared at a time
 
 

@@ -27,13 +27,13 @@ def repeated_ranges(
     """The ranges [m, 2] to cut so that no substring of `length` symbols occurs twice: sorted, disjoint, int64.
 
     The earliest occurrence stays: give the documents in canonical order (sorted by id), and what survives
-    depends on nothing else. A later one that overlaps it loses only what lies beyond. `strike_all` cuts every
-    occurrence, as the paper's tool does. An earliest occurrence stays whole as far as its own copies go; parts
-    of it may repeat something earlier still and go for that reason. An equal of each symbol cut stays somewhere.
+    depends on nothing else. A later one that overlaps it loses only what lies beyond. Passages that overlap are
+    cut by themselves, so part of a first occurrence goes where it repeats something earlier still; but an equal
+    of each symbol cut stays. `strike_all` cuts every occurrence, as the paper's tool does: none stays.
 
     `length` is 50 for tokens and 100 for bytes unless given. ConfigError for input that is not as said above.
-    Memory: 2 bytes for each symbol cut at most, beside 0.8 GB, whatever the size of the text, unless one window
-    repeats millions of times; time is that of hashing once for each 32 Mi symbols.
+    Memory, beside the symbols: 30 bytes a window, for 32 Mi windows at most, so about 1 GB however long the text
+    (more where a single window makes up much of it). The text is read and hashed once for each 32 Mi windows.
     """
     length = _checked(symbols, offsets, length)
     ranges = np.empty((0, 2), dtype=np.int64)
@@ -95,7 +95,8 @@ def deduplicate(
     One round leaves no repeat within the pieces. But a document is written and trained on with its pieces
     joined, and what comes to stand across a seam can repeat: artificial as prose, yet a repeat in the training
     text like any other. Who keeps the pieces apart needs `repeated_ranges` alone, once. A range returned may
-    hold a seam of an earlier round; none holds a document's border. Memory: 3 bytes a symbol more.
+    hold a seam of an earlier round; none holds a document's border. Memory: three bytes a symbol more, and from
+    the second round on a copy of what is left.
     """
     first, last = offsets[0], offsets[-1]
     is_left = np.ones(last - first, dtype=np.bool_)

@@ -49,6 +49,20 @@ def test_a_prefix_is_read_in_order(store: Any, run_collect: Callable[..., Artifa
     assert "hidden or generated (.hidden/x.txt)" in lines and "not a whole gzip file (cut.txt.gz" in lines
 
 
+def test_objects_that_two_sources_name_are_read_once(
+    store: Any, run_collect: Callable[..., Artifact]
+) -> None:
+    artifact = run_collect(
+        [{"url": "memory://bucket/texts"}, {"url": "memory://bucket/texts/*.txt", "source": "texts"}]
+    )
+    assert (
+        len({one.id for one in read_documents(artifact.path)})
+        == len(list(read_documents(artifact.path)))
+        == 3
+    )
+    assert any("listed twice (a.txt; z.txt)" in line for line in artifact.manifest["lines"])
+
+
 def test_a_glob_an_object_and_the_local_disk(store: Any, tmp_path: Path) -> None:
     def names(url: str) -> list[str]:
         return [one.name for one in list_objects(url) if isinstance(one, StoredObject)]

@@ -89,7 +89,7 @@ def decode_any(data: bytes, name: str, stated: str | None = None) -> Decoded | S
     if text.reason != "not UTF-8" or data.startswith(codecs.BOM_UTF8):
         return text
     if b"\0" in data:
-        return Skipped("binary", f"{name}: byte {data.index(0)} is 0x00")
+        return text
     if stated and _is_read(stated):
         decoded = _as_stated(data, stated, name)
         if isinstance(decoded, Decoded):

@@ -130,8 +130,9 @@ def _read_listed(
 
 def _once(taken: Taken, name: str, relative: str, place: Path | str) -> list[Found | Skipped]:
     """What to say of a file that an earlier source has read; nothing of one that none has."""
-    before = taken.setdefault((name, relative), place)
-    if before is place:
+    before = taken.get((name, relative))
+    if before is None:
+        taken[name, relative] = place
         return []
     if before == place:
         return [Skipped("listed twice", relative)]

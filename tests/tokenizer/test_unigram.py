@@ -226,8 +226,8 @@ def test_a_model_files_ids_are_sentencepieces(
     differ = [i for i, line in enumerate(lines) if expected[i] != found[i]]
     if kind == "bpe":
         assert differ == []
-    # SentencePiece adds scores up in 32 bits, `tokenizers` in 64: the same pieces in another order (runs of one
-    # character) are equally good but for rounding.
+    # SentencePiece adds scores up in 32 bits, `tokenizers` in 64: the same pieces in another order (runs of one sign)
+    # are equally good but for rounding.
     assert len(differ) <= len(lines) // 100
     assert [lines[i] for i in differ if sorted(expected[i]) != sorted(found[i])] == []
     assert sum(any(3 <= i < 259 for i in ids) for ids in found) > 1000  # bytes take part

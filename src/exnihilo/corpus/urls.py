@@ -1,14 +1,14 @@
 """The address of a page: whether block lists name it, and the key by which two addresses are the same page.
 
-Lists are the user's: one entry a line, `#` begins a comment. Lists and addresses are brought into one form before they
-are compared, in lower case among other things, so that neither side's spelling decides.
+The lists are the user's. They and the addresses are brought into one form before they are compared, in lower case among
+other things, so that neither side's spelling decides.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import Field
 
 from exnihilo.core.config import Config, why
-from exnihilo.core.errors import ConfigError
+from exnihilo.corpus.block_list import block_list
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WORD = re.compile(r"[0-9a-z\x80-\U0010ffff]+")  # in lower case; marks of Indic scripts belong to their word
@@ -80,11 +80,16 @@ class UrlFilter:
     """
 
     def __init__(self, config: UrlConfig) -> None:
-        self._domains = _entries(config.domains, "domain", _as_domain)
-        self._urls = _entries(config.urls, "address", _as_url)
-        self._words = _entries(config.words, "single word", _as_word)
-        self._soft_words = _entries(config.soft_words, "single word", _as_word)
-        self._substrings = _entries(config.substrings, "run of letters or digits", _as_substring)
+        self._domains, self._urls, self._words, self._soft_words, self._substrings = (
+            block_list(path, kind, form) if path else frozenset()
+            for path, kind, form in (
+                (config.domains, "domain", _as_domain),
+                (config.urls, "address", _as_url),
+                (config.words, "single word", _as_word),
+                (config.soft_words, "single word", _as_word),
+                (config.substrings, "run of letters or digits", _as_substring),
+            )
+        )
 
     def rejection(self, url: str) -> str | None:
         """Why an address is blocked, or None."""
@@ -186,24 +191,3 @@ def _as_word(entry: str) -> str:
 
 def _as_substring(entry: str) -> str:
     return _letters(_plain(entry))
-
-
-def _entries(path: Path | None, kind: str, form: Callable[[str], str]) -> frozenset[str]:
-    """The entries of a list in the form in which they are compared."""
-    if path is None:
-        return frozenset()
-    try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise ConfigError(f"{path}: {reason}; give a text file with an entry a line") from error
-    entries = set()
-    for number, line in enumerate(lines, start=1):
-        entry = line.strip()
-        if entry and not entry.startswith("#"):
-            entries.add(form(entry))
-            if not form(entry):
-                raise ConfigError(
-                    f"{path}:{number}: '{entry}' is no {kind}; take it out or put it on another list"
-                )
-    return frozenset(entries)

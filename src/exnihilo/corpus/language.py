@@ -33,7 +33,7 @@ class LanguageConfig(Config):
     """Which languages are kept; null turns a rule off."""
 
     keep: list[str] | None = Field(
-        None,
+        default=None,
         description="languages that are kept, as ISO 639 codes",
         json_schema_extra=why(
             "null keeps them all and writes down which: a filter needs to know what is wanted",
@@ -41,7 +41,7 @@ class LanguageConfig(Config):
         ),
     )
     min_confidence: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1,
         description="least probability of the most probable language",
@@ -66,7 +66,7 @@ def language_checks(identified: Sequence[tuple[str, float]], config: LanguageCon
     """The checks on what `identify` found. Raises ConfigError for a language that it does not know."""
     checks = []
     if config.keep is not None:
-        for language in set(config.keep) - set(languages()):
+        for language in sorted(set(config.keep) - set(languages())):
             near = nearest(language, languages())
             raise ConfigError(
                 f"keep: no language '{language}' is known; give ISO 639 codes such as de, en, zh"

@@ -97,15 +97,14 @@ def train(positive: Sequence[str], negative: Sequence[str]) -> Classifier:
 
     weights, bias = _fitted(texts, label, order[tenth[order] > 1])
     raw = Classifier(weights.astype(np.float32), bias, {})
-    some = np.flatnonzero(tenth == 0)
-    slope, shift = _platt(_logits(raw.score([texts[i] for i in some])), label[some])
+    first, second = np.flatnonzero(tenth == 0), np.flatnonzero(tenth == 1)
+    slope, shift = _platt(_logits(raw.score([texts[i] for i in first])), label[first])
     calibrated = Classifier((slope * weights).astype(np.float32), slope * bias + shift, {})
-    some = np.flatnonzero(tenth == 1)
-    scores, labels = calibrated.score([texts[i] for i in some]), label[some]
+    scores, labels = calibrated.score([texts[i] for i in second]), label[second]
     measures = {
         "auc": roc_auc(scores[labels == 1], scores[labels == 0]),
         "calibration_error": calibration_error(scores, labels),
-        "texts": len(some),
+        "texts": len(second),
     }
     return Classifier(calibrated.weights, calibrated.bias, measures)
 
@@ -145,13 +144,11 @@ class _Features:
 
     def products(self, weights: np.ndarray[tuple[int], np.dtype[np.floating]]) -> Float64:
         """The features of each text times the weights. Each text's are summed alone, in its own order."""
-        sums: Float64 = np.bincount(self.text, weights[self.bucket], len(self.scale))
-        return sums * self.scale
+        return np.bincount(self.text, weights[self.bucket], len(self.scale)) * self.scale
 
     def gradient(self, errors: Float64) -> Float64:
         """The features times what each text gives them, summed by bucket."""
-        gradient: Float64 = np.bincount(self.bucket, (errors * self.scale)[self.text], 1 << BITS)
-        return gradient
+        return np.bincount(self.bucket, (errors * self.scale)[self.text], 1 << BITS).astype(np.float64)
 
 
 def _fitted(texts: Sequence[str], label: Float64, order: Int64) -> tuple[Float64, float]:
@@ -191,7 +188,8 @@ def _platt(logits: Float64, labels: Float64) -> tuple[float, float]:
 def _balanced(labels: Float64) -> Float64:
     """What each text weighs: n / 2 for each class in all."""
     share = labels.mean()
-    return np.where(labels == 1, 0.5 / max(share, 1e-12), 0.5 / max(1 - share, 1e-12))
+    weights: Float64 = np.where(labels == 1, 0.5 / max(share, 1e-12), 0.5 / max(1 - share, 1e-12))
+    return weights
 
 
 def _logistic(logits: Float64) -> Float64:

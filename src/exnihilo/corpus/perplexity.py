@@ -31,21 +31,21 @@ class PerplexityConfig(Config):
         description="a file that `train` wrote", json_schema_extra={"example": "./wiki.ngrams.safetensors"}
     )
     head: float = Field(
-        75,
+        default=75,
         ge=0,
         le=100,
         description="percentile of good text up to which a text belongs to the head",
         json_schema_extra=why("75: three quarters of good text are that likely or more", example="50"),
     )
     tail: float = Field(
-        99,
+        default=99,
         ge=0,
         le=100,
         description="percentile of good text above which a text belongs to the tail",
         json_schema_extra=why("99: hardly any good text is less likely than that", example="95"),
     )
     keep: list[Part] = Field(
-        ["head", "middle"],
+        default=["head", "middle"],
         description="which parts are kept",
         json_schema_extra=why(
             "without the tail; the head alone makes a corpus as narrow as the good text", example="head"

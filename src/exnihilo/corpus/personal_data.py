@@ -23,7 +23,7 @@ class PersonalDataConfig(Config):
     """What is replaced."""
 
     kinds: list[Kind] = Field(
-        list(get_args(Kind)),
+        default=list(get_args(Kind)),
         description="kinds of personal data that are replaced; none turns the step off",
         json_schema_extra=why(
             "all that can be told by their form; names and street addresses can't", example="email,ip_address"

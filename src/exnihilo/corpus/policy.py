@@ -29,12 +29,12 @@ class Rule(Config):
     it is allowed, too."""
 
     allow: list[str] | None = Field(
-        None,
+        default=None,
         description="what is allowed, and nothing else",
         json_schema_extra=why("null: everything that is not denied", example="CC0-1.0,CC-BY-4.0,Apache-2.0"),
     )
     deny: list[str] = Field(
-        [],
+        default=[],
         description="what is denied",
         json_schema_extra=why("nothing, until the policy says what is unwanted", example="*-NC-*,*-ND-*"),
     )
@@ -43,11 +43,13 @@ class Rule(Config):
 class UseRules(Config):
     """What one use asks of a record."""
 
-    licences: Rule = Field(Rule(), description="rules of licences")
-    generators: Rule = Field(Rule(), description="rules of the models and programs that wrote the text")
-    sources: Rule = Field(Rule(), description="rules of sources")
+    licences: Rule = Field(default_factory=Rule, description="rules of licences")
+    generators: Rule = Field(
+        default_factory=Rule, description="rules of the models and programs that wrote the text"
+    )
+    sources: Rule = Field(default_factory=Rule, description="rules of sources")
     unknown: Literal["allow", "deny"] | None = Field(
-        None,
+        default=None,
         description="what to do with a record of unknown licence",
         json_schema_extra=why(
             "null is what the rules of `all` say, and they deny it unless told: who writes a policy wants to know",

@@ -24,7 +24,7 @@ class ToxicityConfig(Config):
     """Lists by language, a classifier, or both."""
 
     words: dict[str, Path] = Field(
-        {},
+        default={},
         description="by language (ISO 639), a file of words, one of which rejects a text of that language",
         json_schema_extra=why(
             "none: we ship no lists, since which words are unwanted depends on what the model is for",
@@ -32,14 +32,14 @@ class ToxicityConfig(Config):
         ),
     )
     allowed: dict[str, Path] = Field(
-        {},
+        default={},
         description="by language, a file of words that are taken off that language's list, and off no other",
         json_schema_extra=why(
             "none; for words that a list has and that a text may well need", example="en=./medical.txt"
         ),
     )
     keep: float = Field(
-        0,
+        default=0,
         ge=0,
         le=1,
         description="share of the texts with such words that stays, chosen by hash",
@@ -48,14 +48,14 @@ class ToxicityConfig(Config):
         ),
     )
     classifier: Path | None = Field(
-        None,
+        default=None,
         description="folder of a classifier that was trained on toxic texts against others",
         json_schema_extra=why(
             "null: it takes texts that people have labelled, which we do not have", example="./toxicity"
         ),
     )
     max_score: float = Field(
-        0.9,
+        default=0.9,
         ge=0,
         le=1,
         description="largest score of that classifier",

@@ -36,14 +36,14 @@ class UrlConfig(Config):
     """Block lists, each a file with an entry a line; null is no such list."""
 
     domains: Path | None = Field(
-        None,
+        default=None,
         description="domains that are blocked with all their subdomains",
         json_schema_extra=why(
             "null: which sites are unwanted is the user's to say, we ship no lists", example="./domains.txt"
         ),
     )
     urls: Path | None = Field(
-        None,
+        default=None,
         description="single pages that are blocked, compared by their keys",
         json_schema_extra=why(
             "null: lists of single pages are the user's own, such as those whose owners object",
@@ -51,21 +51,21 @@ class UrlConfig(Config):
         ),
     )
     words: Path | None = Field(
-        None,
+        default=None,
         description="words, one of which in an address is enough to block it",
         json_schema_extra=why(
             "null: which words are never innocent depends on language and purpose", example="./words.txt"
         ),
     )
     soft_words: Path | None = Field(
-        None,
+        default=None,
         description="words, two different ones of which in an address block it",
         json_schema_extra=why(
             "null; for words that are harmless alone: FineWeb, too, asks for two", example="./soft-words.txt"
         ),
     )
     substrings: Path | None = Field(
-        None,
+        default=None,
         description="letters that block an address wherever they stand in it, even across its punctuation marks",
         json_schema_extra=why(
             "null; the bluntest of the lists, for names that are part of longer words", example="./parts.txt"

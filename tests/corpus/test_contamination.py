@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exnihilo.core.errors import Refused
+from exnihilo.core.errors import ConfigError, Refused
 from exnihilo.corpus.contamination import Index
 from exnihilo.corpus.evaluation_items import EvaluationItem, gpt3_words
 from exnihilo.corpus.text_batch import TextBatch
@@ -233,8 +233,21 @@ def test_the_n_of_a_set_is_the_5th_percentile_of_its_lengths() -> None:
     assert set(Index(sets, ngram=None).search(ten).item.tolist()) == {3}
 
 
+def test_what_all_items_of_a_set_say_is_no_item() -> None:
+    manner = "read the passage below with care and then choose the one answer that is best of all"
+    sets = [EvaluationItem("s", (f"{' '.join(f'{i}x{k}' for k in range(8))} {manner}",)) for i in range(60)]
+    index = Index(sets)
+    changed = manner.replace("one", "single")
+    assert index.search(TextBatch.of([changed])).item.tolist() == []
+    assert set(Index(sets[:40]).search(TextBatch.of([changed])).item.tolist()) == set(
+        range(40)
+    )  # the control
+
+
 def test_nothing_to_look_for_and_nowhere_to_look() -> None:
     assert len(Index([]).search(TextBatch.of(["some text of no interest at all"])).item) == 0
     assert len(Index([EvaluationItem("s", ("???",))]).search(TextBatch.of(["???", "", "!"])).item) == 0
     with pytest.raises(Refused, match="s: an item without text"):
         EvaluationItem("s", ("", " \n"))
+    with pytest.raises(ConfigError, match="ngram 3: so few words"):
+        Index([], ngram=3)

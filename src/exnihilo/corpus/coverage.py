@@ -11,16 +11,22 @@ from exnihilo.corpus.word_runs import WordRuns
 
 
 def covered(
-    runs: WordRuns, places: Int64, grams: Grams, words: Int64, needed: npt.NDArray[np.float64]
+    runs: WordRuns,
+    places: Int64,
+    grams: Grams,
+    words: Int64,
+    total: Int64,
+    needed: npt.NDArray[np.float64],
 ) -> tuple[Int64, Int64, Int64, npt.NDArray[np.float64]]:
-    """Where texts hold at least `needed` [items] different n-grams of an item of `words` int64[items].
+    """Where texts hold at least `needed` [items] different n-grams of an item close together.
 
     A text is covered by windows twice as long as the item, each of which half overlaps the next: whatever is no longer
     than the item lies within one of them.
 
     Args:
         runs: the words of the texts, W of them.
-        places: int64[W]: the place in `grams` of the n-gram that begins at each word, -1 for none.
+        places: int64[W]: the place in `grams` of the n-gram that begins at each word, -1 for one that doesn't count.
+        words, total: int64[items]: the words of each item, and those of its different n-grams that count.
 
     Returns:
         Of each window that holds enough: the first words of its first and of its last n-gram, the item, and the share
@@ -50,6 +56,15 @@ def covered(
     distinct = np.add.reduceat(differs, starts, dtype=np.int64)
     item = item[starts]
     found = distinct >= needed[item]
-    share = distinct / np.bincount(grams.items, minlength=len(words))[item]
+    share = distinct / total[item]
     begin, last = np.minimum.reduceat(at, starts), np.maximum.reduceat(at, starts)
     return begin[found], last[found], item[found], share[found]
+
+
+def joined(begin: Int64, end: Int64, holder: Int64) -> tuple[Int64, Int64, Int64]:
+    """Stretches `begin` to `end` of one holder that overlap, as one: int64[R] three times, and fewer of each."""
+    order = np.lexsort((begin, holder))
+    begin, end, holder = begin[order], end[order], holder[order]
+    new = np.append(True, (np.diff(holder) != 0) | (begin[1:] >= end[:-1]))[: len(begin)]
+    last = np.append(new[1:], True)[: len(begin)]
+    return begin[new], end[last], holder[new]

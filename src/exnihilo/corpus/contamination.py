@@ -8,7 +8,7 @@ An item is found where a text holds
 
 Words are folded (`folded`), on both sides by the same code. The limits were measured: 900 items of ten sets, of 26 to
 400 words, a tenth of them replaced, were put into film reviews. Of those under 50 words 80 % still had a 13-gram, and
-98.9 % had 0.35 of their 5-grams; of their 8-grams 3.5 % had not even 0.1. In 58 MB of prose, specifications and speeches
+98.9 % had 0.35 of their 5-grams; of their 8-grams 3.5 % had not even 0.1. In 58 MB of prose, standards and speeches
 seven speeches, most of which the items quote, had 0.3 of an item, and nothing else; no item of 5 to 12 words stood
 there by chance.
 """

@@ -141,6 +141,8 @@ def test_too_small_a_vocabulary_and_no_text_are_refused() -> None:
         ConfigError, match="vocabulary: 265 is too small; special tokens and bytes alone are 265"
     ):
         train_unigram(["text"], 265)
+    with pytest.raises(ConfigError, match=r"coverage: 0.9 is not from 0.98 to 1"):
+        train_unigram(["text"], 300, coverage=0.9)
     with pytest.raises(ConfigError, match="vocabulary: 267 does not do for this text"):
         train_unigram(["a text of many letters, over and over again"] * 9, 267)
     with pytest.raises(Refused, match="no text"):
@@ -189,10 +191,11 @@ def model_file(
         "max_sentence_length": 100_000,
         "num_threads": 1,
         "minloglevel": 2,
+        "vocab_size": 1000,
         **choices,
     }
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=content, model_type=kind, vocab_size=1000, **settings
+        sentence_iterator=iter(texts), model_writer=content, model_type=kind, **settings
     )
     path.write_bytes(content.getvalue())
     return sentencepiece.SentencePieceProcessor(model_proto=content.getvalue())

@@ -51,7 +51,9 @@ def train_unigram(
         raise ConfigError(
             f"vocabulary: {vocabulary} is too small; special tokens and bytes alone are {_FIXED}"
         )
-    given = learned = 0
+    if not 0.98 <= coverage <= 1:
+        raise ConfigError(f"coverage: {coverage} is not from 0.98 to 1, which SentencePiece takes")
+    given = 0
     chosen: list[str] = []
     for text in texts:
         given += len(text.encode("utf-8"))

@@ -116,6 +116,7 @@ LEFT = [
     "256.300.12.80 and 1.2.3 and 1.2.3.400.5",
     "12:30:45, 2024:01:02, fe80::1ff:fe23:4567:890a, std::vec, 2001:not:an:address",
     "00:1A:2B:3C:4D:5E",
+    "2001:2002:2003:2004:2005:2006:2007:2008:2009:200a",  # ten groups, not eight
     "user@example.com, me@mail.example.org, nobody@host.invalid, root@localhost",
     "git@github.com:owner/name.git and https://token@github.com/x",
     "@property\ndef f(self): return A@B.T @ x",

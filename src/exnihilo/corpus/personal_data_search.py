@@ -41,7 +41,7 @@ _FICTITIOUS_DOMAIN = re.compile(r"(?:.*\.)?example\.(?:com|org|net)", re.IGNOREC
 # Seven digits or more with at most three signs between two of them: what numbers of all kinds are found in.
 _NUMBER = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){6,}")
 _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\w|\.[0-9])")
-_IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}(?<![\w:.].{4}):[0-9A-Fa-f:]{2,34}(?!\w)")
+_IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}(?<![\w:.].{4}):[0-9A-Fa-f:]{2,34}(?!\w|:\w)")
 _VERSION_BEFORE = re.compile(r"(?:\bv|\bver\.?|version|release|build|section|[^\W\d]/|§)\s*\Z", re.IGNORECASE)
 _NUMBERING = (
     20  # four parts all below it are a section or a version; of all addresses one in 27,000 is like that

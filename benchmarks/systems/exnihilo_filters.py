@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 from benchmarks.systems.corpus_texts import english
-from exnihilo.corpus.c4 import C4Limits, c4_quality
+from exnihilo.corpus.c4 import c4_quality
+from exnihilo.corpus.c4_config import C4Limits
 from exnihilo.corpus.checks import Check, first_rejection
-from exnihilo.corpus.fineweb import FineWebLimits, fineweb_quality
+from exnihilo.corpus.fineweb import fineweb_quality
+from exnihilo.corpus.fineweb_config import FineWebLimits
 from exnihilo.corpus.gopher import gopher_quality, gopher_repetition
 from exnihilo.corpus.gopher_config import QualityLimits, RepetitionLimits
 from exnihilo.corpus.text_batch import TextBatch

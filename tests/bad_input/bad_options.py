@@ -52,8 +52,9 @@ CASES = [
         "curate --corpus runs/good/texts --epochs 2",
         2,
         (
-            "error: --epochs: unknown key; allowed: corpus, filters, held_out, group, near_duplicate, "
-            "limit_bytes, held_out_bytes, held_out_documents, yardstick"
+            "error: --epochs: unknown key; allowed: filters, gopher_repetition, gopher_quality, c4, fineweb, "
+            "corpus, held_out, group, near_duplicate, limit_bytes, held_out_bytes, held_out_documents, "
+            "yardstick, workers"
         ),
     ),
     Case(

@@ -111,14 +111,14 @@ CASES = [
         {"mine/a.txt": "one\0two"},
     ),
     Case(
-        "Text in UTF-16",
+        "Text that is cut off in UTF-16",
         MINE,
         3,
         (
-            "error: mine: nothing was collected; skipped 1: not UTF-8 (a.txt: byte 0 begins a UTF-16 byte "
-            "order mark; convert it to UTF-8); give texts that can be read"
+            "error: mine: nothing was collected; skipped 1: not in the encoding it states (a.txt: no utf-16 "
+            "at byte 6); give texts that can be read"
         ),
-        {"mine/a.txt": "Où?".encode("utf-16")},
+        {"mine/a.txt": "Où?".encode("utf-16")[:-1]},
     ),
     Case(
         "Text in Latin-1",

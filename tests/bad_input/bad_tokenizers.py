@@ -68,12 +68,12 @@ CASES = [
         {"model/tokenizer.json": "[]"},
     ),
     Case(
-        "A tokenizer of words instead of bytes",
+        "A tokenizer without a token for beginnings",
         "tokenize --corpus runs/good/corpus --tokenizer mine",
         3,
         (
-            "error: mine/tokenizer.json: not a byte-level tokenizer (its decoder is not ByteLevel); use one "
-            "that is"
+            'error: mine: bos_token is not set; set "bos_token" in tokenizer_config.json to a special token of '
+            "its own"
         ),
         make=word_piece,
     ),

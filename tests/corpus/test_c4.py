@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exnihilo.corpus.c4 import C4Limits, c4_quality, sentence_counts
+from exnihilo.corpus.c4 import c4_quality, sentence_counts
+from exnihilo.corpus.c4_config import C4Limits
 from exnihilo.corpus.checks import first_rejection
 from exnihilo.corpus.text_batch import TextBatch
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from exnihilo.corpus.checks import first_rejection
-from exnihilo.corpus.filters import FilterConfig, general_checks
+from exnihilo.corpus.filter_config import FilterConfig
+from exnihilo.corpus.filters import general_checks
 from exnihilo.corpus.text_batch import TextBatch
 
 OFF = dict.fromkeys(FilterConfig.model_fields)

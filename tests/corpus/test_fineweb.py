@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exnihilo.corpus.checks import first_rejection
-from exnihilo.corpus.fineweb import FineWebLimits, fineweb_quality
+from exnihilo.corpus.fineweb import fineweb_quality
+from exnihilo.corpus.fineweb_config import FineWebLimits
 from exnihilo.corpus.text_batch import TextBatch
 
 OFF = {

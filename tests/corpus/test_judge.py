@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from exnihilo.corpus.judge import JudgeConfig, Verdict, judge
+from exnihilo.corpus.judge import Verdict, judge
+from exnihilo.corpus.judge_config import JudgeConfig
 
 PROSE = (
     "The river rose in the night, and by the morning it had taken the lower fields with it. Nobody was surprised."

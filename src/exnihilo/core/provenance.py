@@ -22,6 +22,9 @@ LIBRARIES = (
     "pydantic",
     "jinja2",
     "resiliparse",
+    "fastwarc",
+    "ftfy",
+    "py3langid",
     "xxhash",
 )
 

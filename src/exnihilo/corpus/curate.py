@@ -9,7 +9,7 @@ from pydantic import Field
 
 from exnihilo.core.config import CorpusRef, Count, why
 from exnihilo.core.stage import Inputs, Stage
-from exnihilo.corpus.judge import JudgeConfig
+from exnihilo.corpus.judge_config import JudgeConfig
 
 if TYPE_CHECKING:
     from exnihilo.core.workspace import Workspace

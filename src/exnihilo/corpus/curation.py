@@ -1,4 +1,4 @@
-"""Curation of a corpus in four passes over its documents, of which only hashes and sizes are held."""
+"""Curation of a corpus in passes over its documents, of which only hashes and sizes are held."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exnihilo.core.files import write_json
 from exnihilo.corpus.deduplicate import ExactDuplicates
 from exnihilo.corpus.engine import run_tasks
 from exnihilo.corpus.explained import EXAMPLES
-from exnihilo.corpus.judge import JudgeConfig
+from exnihilo.corpus.judge_config import JudgeConfig
 from exnihilo.corpus.judged_shards import Findings, ShardTask, judge_shard
 from exnihilo.corpus.near_duplicates import Containment, Hashes, shares_in_earlier, shingles
 from exnihilo.corpus.provenance import Provenance

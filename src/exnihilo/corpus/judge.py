@@ -7,51 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import Field
 
-from exnihilo.core.config import Config, why
-from exnihilo.corpus.c4 import C4Limits, c4_quality
+from exnihilo.corpus.c4 import c4_quality
 from exnihilo.corpus.checks import Check, first_rejection
-from exnihilo.corpus.filters import FilterConfig, general_checks
-from exnihilo.corpus.fineweb import FineWebLimits, fineweb_quality
+from exnihilo.corpus.filters import general_checks
+from exnihilo.corpus.fineweb import fineweb_quality
 from exnihilo.corpus.gopher import gopher_quality, gopher_repetition
-from exnihilo.corpus.gopher_config import QualityLimits, RepetitionLimits
+from exnihilo.corpus.judge_config import JudgeConfig
 from exnihilo.corpus.text_batch import Bools, Int64, TextBatch
-
-
-class JudgeConfig(Config):
-    """Which filters a text has to pass, in the order in which they are applied."""
-
-    filters: FilterConfig = Field(
-        default_factory=FilterConfig, description="quality filters for any text; null turns one off"
-    )
-    gopher_repetition: RepetitionLimits | None = Field(
-        None,
-        description="Gopher's rules of repetition; null: none of them",
-        json_schema_extra=why(
-            "open: they are made for pages of the web; source code and poems repeat themselves rightly",
-            example="{}",
-        ),
-    )
-    gopher_quality: QualityLimits | None = Field(
-        None,
-        description="Gopher's rules of quality; null: none of them",
-        json_schema_extra=why(
-            "open: they are made for prose of the web, and reject most source code", example="{}"
-        ),
-    )
-    c4: C4Limits | None = Field(
-        None,
-        description="C4's rules, which also take out lines; null: none of them",
-        json_schema_extra=why("open: they are made for prose of the web, and alter texts", example="{}"),
-    )
-    fineweb: FineWebLimits | None = Field(
-        None,
-        description="FineWeb's own rules; null: none of them",
-        json_schema_extra=why(
-            "open: they are made for prose of the web, after the other rules", example="{}"
-        ),
-    )
 
 
 @dataclass(frozen=True)

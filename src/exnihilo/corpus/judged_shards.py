@@ -14,7 +14,8 @@ from typing import Any
 
 from exnihilo.core.documents import Document, ShardWriter, read_shards, shard_name
 from exnihilo.core.files import atomic_stream, write_json
-from exnihilo.corpus.judge import JudgeConfig, Verdict, judge
+from exnihilo.corpus.judge import Verdict, judge
+from exnihilo.corpus.judge_config import JudgeConfig
 from exnihilo.corpus.normalise import normalise
 from exnihilo.corpus.removals import Removals
 from exnihilo.corpus.samples import Samples
